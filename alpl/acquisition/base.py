@@ -1,0 +1,134 @@
+"""What an acquisition is: it declares what it needs and turns a context into a query.
+
+A ranking writes :meth:`AbstractRanking.utility`; a set method writes :meth:`AbstractAcquisition.select`.
+"""
+
+from __future__ import annotations
+
+import csv
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alpl.files import whole_file
+from alpl.pool import Index, Pool
+from alpl.predictions import Need, Posterior, Predictions
+from alpl.seeding import generator
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """All that an acquisition may look at; a field is None unless it was asked for through ``needs``.
+
+    Args:
+        pool: who is labeled.
+        budget: images to choose, b.
+        seed: for every random draw of the acquisition, through :meth:`generator`.
+        unlabeled: predictions of the unlabeled images; ``unlabeled.index`` equals ``pool.unlabeled``.
+        labeled: the same for the labeled images.
+        history: ``Int[E U]`` predicted label of each unlabeled image after each epoch; maybe memory-mapped.
+        targets: ``Long[U]`` true answers. Upper bounds only.
+    """
+
+    pool: Pool
+    budget: int
+    seed: int
+    unlabeled: Predictions | None = None
+    labeled: Predictions | None = None
+    history: np.ndarray | None = None
+    targets: Tensor | None = None
+
+    def generator(self, name: str = "select") -> torch.Generator:
+        """Give a fresh generator; the same name gives the same draws."""
+        return generator(self.seed, name)
+
+    @property
+    def predictions(self) -> Predictions:
+        """The predictions of the unlabeled images; asserts that they were asked for."""
+        assert self.unlabeled is not None, "the acquisition must declare Need.POSTERIOR or another model output"
+        return self.unlabeled
+
+    @property
+    def posterior(self) -> Posterior:
+        """The posterior of the unlabeled images' instances; asserts that it was asked for."""
+        assert self.predictions.posterior is not None, "the acquisition must declare Need.POSTERIOR"
+        return self.predictions.posterior
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Query:
+    """The images to be labeled next.
+
+    Args:
+        index: ``Long[b]`` dataset indices in the order of choice.
+        utility: ``Float[b]`` the value that each had when it was chosen.
+        pool_utility: ``Float[U]`` the value of every unlabeled image, for rankings.
+    """
+
+    index: Index
+    utility: Tensor
+    pool_utility: Tensor | None = None
+
+    def save(self, path: Path) -> None:
+        """Write a CSV that a person can read: rank, index, utility (shortest text that gives the same float)."""
+        with whole_file(path) as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(["rank", "index", "utility"])
+            for rank, (index, utility) in enumerate(zip(self.index.tolist(), self.utility.tolist(), strict=True)):
+                writer.writerow([rank, index, repr(utility)])
+
+    @classmethod
+    def load(cls, path: Path) -> Query:
+        """Read what :meth:`save` wrote."""
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        return cls(
+            torch.tensor([int(row["index"]) for row in rows], dtype=torch.long),
+            torch.tensor([float(row["utility"]) for row in rows], dtype=torch.float64),
+        )
+
+
+class AbstractAcquisition(ABC):
+    """Chooses the images to label."""
+
+    needs: Need = Need.NOTHING
+    """What the context must hold."""
+
+    @abstractmethod
+    def select(self, context: Context) -> Query:
+        """Choose ``context.budget`` different unlabeled images."""
+
+
+class AbstractRanking(AbstractAcquisition):
+    """Values every unlabeled image on its own; the highest values are chosen, ties by a seeded draw."""
+
+    @abstractmethod
+    def utility(self, context: Context) -> Tensor:
+        """``Float[U]``: value of each image of ``context.pool.unlabeled``, higher = chosen first, finite."""
+
+    @final
+    def select(self, context: Context) -> Query:
+        """Choose the images of highest utility.
+
+        Raises:
+            ValueError: the utility has the wrong shape, or holds NaN or infinite values.
+        """
+        unlabeled = context.pool.unlabeled
+        utility = self.utility(context).detach().cpu().double()
+        name = type(self).__name__
+        if utility.shape != unlabeled.shape:
+            raise ValueError(f"{name}.utility must be Float[{len(unlabeled)}], got shape {list(utility.shape)}")
+        if (bad := ~utility.isfinite()).any():
+            where = unlabeled[bad][:5].tolist()
+            raise ValueError(f"{name}.utility must be finite, got {int(bad.sum())} NaN or infinite values, images {where}")
+        if context.budget > len(unlabeled):
+            raise ValueError(f"budget must be <= {len(unlabeled)} unlabeled images, got {context.budget}")
+        shuffled = torch.randperm(len(unlabeled), generator=context.generator("ties"))
+        order = shuffled[torch.argsort(utility[shuffled], descending=True, stable=True)][: context.budget]
+        return Query(unlabeled[order], utility[order], utility)

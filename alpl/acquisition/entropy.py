@@ -1,0 +1,22 @@
+"""Shannon entropy of the posterior, summed over the classes (thesis Eq. 4.6; Shannon 1948)."""
+
+from __future__ import annotations
+
+from typing import final
+
+from torch import Tensor
+
+from alpl import uncertainty
+from alpl.acquisition.base import AbstractRanking, Context
+from alpl.predictions import Need
+
+
+@final
+class Entropy(AbstractRanking):
+    """Shannon entropy of the posterior, summed over the classes (thesis Eq. 4.6; Shannon 1948)."""
+
+    needs = Need.POSTERIOR
+
+    def utility(self, context: Context) -> Tensor:
+        """``Float[U]``, see :func:`alpl.uncertainty.entropy`."""
+        return uncertainty.entropy(context.posterior)

@@ -1,0 +1,22 @@
+"""Margin sampling: the smallest difference between the two largest probabilities (thesis sec. 3.4.1; Brust et al. 2019)."""
+
+from __future__ import annotations
+
+from typing import final
+
+from torch import Tensor
+
+from alpl import uncertainty
+from alpl.acquisition.base import AbstractRanking, Context
+from alpl.predictions import Need
+
+
+@final
+class Margin(AbstractRanking):
+    """Margin sampling: the smallest difference between the two largest probabilities (thesis sec. 3.4.1; Brust et al. 2019)."""
+
+    needs = Need.POSTERIOR
+
+    def utility(self, context: Context) -> Tensor:
+        """``Float[U]``, see :func:`alpl.uncertainty.margin`."""
+        return uncertainty.margin(context.posterior)

@@ -1,0 +1,40 @@
+"""The checkpoint from which a killed fit goes on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import final
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from alpl.files import replace_with
+
+
+@final
+class ResumeCheckpoint(Checkpoint):
+    """Writes the whole state of the fit at the end of an epoch, at most every so many seconds; whole or not at all.
+
+    As a ``Checkpoint`` it runs behind all other callbacks of the epoch's end, so their state is that of the epoch.
+
+    Args:
+        path: the file, replaced each time.
+        every_seconds: least time between two checkpoints; 0 for one every epoch.
+    """
+
+    def __init__(self, path: Path, every_seconds: float) -> None:
+        self.path = path
+        self.every_seconds = every_seconds
+        self._last = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write, if it is time; process 0 decides for all."""
+        due = trainer.strategy.broadcast(time.monotonic() - self._last >= self.every_seconds)
+        if not due:
+            return
+        if trainer.is_global_zero:
+            replace_with(self.path, trainer.save_checkpoint)
+        else:
+            trainer.save_checkpoint(self.path)  # writes nothing here, but takes part in the barrier
+        self._last = time.monotonic()

@@ -1,0 +1,1 @@
+"""Data sets, transforms, and the data module that splits them into pools."""

@@ -1,0 +1,228 @@
+"""Batches of a partly labeled data set, and the samplers that decide what is in them.
+
+A sampler's element is a whole batch of dataset indices (``Long[B]``), and the data set gives the whole batch: small
+images are gathered by one index operation. Samplers keep no state between epochs: what epoch e holds follows from
+the seed and e alone, so a resumed run meets the batches that it would have met.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from alpl.errors import ConfigError
+from alpl.pool import Index
+from alpl.seeding import generator
+
+
+class Batch(NamedTuple):
+    """B images, some labeled.
+
+    Args:
+        images: ``[B C H W]``.
+        index: ``Long[B]`` dataset indices.
+        labeled: ``Bool[B]``.
+        targets: the targets of the labeled images only, in their order in the batch: ``Long[labeled.sum()]`` in
+            classification. The targets of the others do not exist here.
+        augment: whether the images are to be augmented (training) or not (evaluation, tracking).
+    """
+
+    images: Tensor
+    index: Tensor
+    labeled: Tensor
+    targets: Any
+    augment: bool
+
+
+@final
+class PartlyLabeledImages(Dataset[Batch]):
+    """Images of which some have a target; holds no target of any other image.
+
+    Args:
+        images: ``UInt8[N C H W]``.
+        labeled: ``Long[L]`` dataset indices of the labeled images.
+        targets: ``Long[L]`` their targets.
+        augment: see :class:`Batch`.
+    """
+
+    def __init__(self, images: Tensor, labeled: Index, targets: Tensor, *, augment: bool) -> None:
+        if len(labeled) != len(targets):
+            raise ValueError(f"targets must hold one per labeled image ({len(labeled)}), got {len(targets)}")
+        self.images = images
+        self.augment = augment
+        self._targets = targets
+        self._row = torch.full((len(images),), -1, dtype=torch.long)  # dataset index -> row of targets
+        self._row[labeled] = torch.arange(len(labeled))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: Index) -> Batch:
+        row = self._row[index]
+        labeled = row >= 0
+        return Batch(self.images[index], index, labeled, self._targets[row[labeled]], self.augment)
+
+
+class AbstractBatchSampler(Sampler[Tensor]):
+    """Yields the batches of an epoch for one process of a group.
+
+    Args:
+        seed: of all shuffles.
+        rank: this process.
+        world_size: processes.
+    """
+
+    def __init__(self, *, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+
+    @final
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration gives; Lightning calls this."""
+        self.epoch = epoch
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Batches of an epoch, the same on every process."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Tensor]:
+        """Batches of dataset indices, ``Long[B]``."""
+
+
+@final
+class PassSampler(AbstractBatchSampler):
+    """Every image once an epoch, shuffled; the last batch may be smaller.
+
+    Over labeled images this is plain supervised training; over labeled and unlabeled images together it is the
+    unbalanced ("random") sampling of Elezi et al., Table 6. With several processes each batch of
+    ``world_size * batch_size`` images is divided evenly; no image is dropped or repeated, and all processes have the
+    same number of batches (a last handful that could not give each process an image joins the batch before).
+
+    Args:
+        index: ``Long[n]`` dataset indices.
+        batch_size: images per process and batch.
+
+    Raises:
+        ConfigError: there are fewer images than processes.
+    """
+
+    def __init__(self, index: Index, batch_size: int, *, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        super().__init__(seed=seed, rank=rank, world_size=world_size)
+        if len(index) < world_size:
+            raise ConfigError(f"trainer.devices must be <= the images to train on ({len(index)}), got {world_size}")
+        self.index = index
+        full, rest = divmod(len(index), batch_size * world_size)
+        self.sizes = [batch_size * world_size] * full
+        if rest >= world_size or (rest and not full):
+            self.sizes.append(rest)
+        elif rest:
+            self.sizes[-1] += rest
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        order = torch.randperm(len(self.index), generator=generator(self.seed, "pass", self.epoch))
+        for chunk in self.index[order].split(self.sizes):
+            yield chunk.tensor_split(self.world_size)[self.rank]
+
+
+@final
+class BalancedSampler(AbstractBatchSampler):
+    """Batches with a fixed share of labeled images (Elezi et al., sec. 4 and Table 6: a half, or a quarter).
+
+    Labeled images are drawn from an endless row of shuffled passes, so none comes twice in a pass, and a batch that
+    reaches past the end of a pass (always, where fewer labeled images exist than it needs) goes on with the next
+    one. Unlabeled images likewise. An epoch is as many batches as a pass over the labeled images needs; the row goes
+    on where the last epoch stopped. Processes take consecutive slices of the row. Where no unlabeled image is left,
+    the whole batch is labeled.
+
+    Args:
+        labeled: ``Long[L]`` dataset indices, at least one.
+        unlabeled: ``Long[U]`` dataset indices.
+        batch_size: images per process and batch.
+        labeled_fraction: share of labeled images in (0, 1).
+
+    Raises:
+        ConfigError: nothing is labeled, or the share leaves no room for labeled or for unlabeled images.
+    """
+
+    def __init__(
+        self,
+        labeled: Index,
+        unlabeled: Index,
+        batch_size: int,
+        labeled_fraction: float,
+        *,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__(seed=seed, rank=rank, world_size=world_size)
+        if not len(labeled):
+            raise ConfigError("balanced batches need at least one labeled image, got none")
+        num_labeled = round(batch_size * labeled_fraction)
+        if not 0 < num_labeled < batch_size:
+            raise ConfigError(
+                f"data.labeled_fraction must leave room for labeled and unlabeled images in a batch of {batch_size}, "
+                f"got {labeled_fraction} = {num_labeled} labeled images"
+            )
+        self.labeled, self.unlabeled = labeled, unlabeled
+        self.num_labeled = num_labeled if len(unlabeled) else batch_size
+        self.num_unlabeled = batch_size - self.num_labeled
+
+    def __len__(self) -> int:
+        return -(-len(self.labeled) // (self.num_labeled * self.world_size))
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for batch in range(self.epoch * len(self), (self.epoch + 1) * len(self)):
+            place = batch * self.world_size + self.rank
+            yield torch.cat(
+                [
+                    self._take(self.labeled, "labeled", place * self.num_labeled, self.num_labeled),
+                    self._take(self.unlabeled, "unlabeled", place * self.num_unlabeled, self.num_unlabeled),
+                ]
+            )
+
+    def _take(self, index: Index, name: str, start: int, count: int) -> Tensor:
+        """Give ``count`` entries from position ``start`` of the endless row of shuffled passes."""
+        if not count:
+            return index[:0]
+        first, last = start // len(index), (start + count - 1) // len(index)
+        row = torch.cat([self._pass(index, name, number) for number in range(first, last + 1)])
+        return row[start - first * len(index) :][:count]
+
+    def _pass(self, index: Index, name: str, number: int) -> Tensor:
+        kept: dict[str, tuple[int, Tensor]] = self.__dict__.setdefault("_kept", {})
+        if name not in kept or kept[name][0] != number:  # shuffled once a pass, not once a batch
+            order = torch.randperm(len(index), generator=generator(self.seed, name, number))
+            kept[name] = (number, index[order])
+        return kept[name][1]
+
+
+@final
+class ShardSampler(AbstractBatchSampler):
+    """Every image once, in order; process r has every ``world_size``-th of them, none twice.
+
+    Args:
+        index: ``Long[n]`` dataset indices.
+        batch_size: images per batch.
+    """
+
+    def __init__(self, index: Index, batch_size: int, *, rank: int = 0, world_size: int = 1) -> None:
+        super().__init__(seed=0, rank=rank, world_size=world_size)
+        self.batches = [part for part in index[rank::world_size].split(batch_size) if len(part)]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.batches)

@@ -1,0 +1,294 @@
+"""The data module: one data set, split into labeled, unlabeled, validation and test images by a pool."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias, final
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from alpl.data.batch import (
+    AbstractBatchSampler,
+    BalancedSampler,
+    Batch,
+    PartlyLabeledImages,
+    PassSampler,
+    ShardSampler,
+)
+from alpl.data.sets import Splits
+from alpl.data.source import AbstractSource
+from alpl.errors import ConfigError
+from alpl.pool import Index, Pool
+from alpl.schedule import Amount, Candidates, balanced_draw, num_images_of
+
+Transform: TypeAlias = Callable[[Tensor], Tensor]
+
+
+@final
+class ImageDataModule(LightningDataModule):
+    """Small images in memory as uint8, augmented in whole batches on the module's device.
+
+    After :meth:`setup` it knows the images; :meth:`with_pool` gives a copy that also knows who is labeled and hands
+    out their targets. The targets of the training set leave through :meth:`take_targets`, to the oracle, and from
+    then on this module holds none but those that the oracle gave back.
+
+    Args:
+        source: makes what reads the data set, from ``root`` and ``download`` where these are given.
+        normalize: raw batch -> the network's input, for every loader.
+        augment: transforms of training batches, applied before ``normalize``, in order.
+        batch_size: images per process and training step.
+        labeled_fraction: 1.0 trains on labeled images only; a fraction in (0, 1) gives every batch that share of
+            labeled images (Elezi et al., Table 6); "random" draws from all images alike.
+        eval_batch_size: images per process in evaluation and tracking.
+        validation: images held out of the pool, the same for every class, see ``num_images_of``; 0 for none.
+        seed: of the validation split and the order of the batches.
+        root: the folder that holds the data set; null for one that lies in no folder.
+        download: fetch what is missing from ``root``.
+        long_tail: makes a long-tailed variant of the source, or null.
+
+    Raises:
+        ConfigError: a value is out of range, or the source knows no ``root`` or ``download``.
+    """
+
+    def __init__(
+        self,
+        source: Callable[..., AbstractSource],
+        normalize: Transform,
+        augment: Sequence[Transform] = (),
+        *,
+        batch_size: int,
+        labeled_fraction: float | Literal["random"] = 1.0,
+        eval_batch_size: int = 1000,
+        validation: Amount = 0,
+        seed: int,
+        root: str | None = None,
+        download: bool = False,
+        long_tail: Callable[[AbstractSource], AbstractSource] | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ConfigError(f"data.{name} must be an int >= 1, got {value!r}")
+        if labeled_fraction != "random" and not (
+            isinstance(labeled_fraction, (int, float)) and 0 < labeled_fraction <= 1
+        ):
+            raise ConfigError(f"data.labeled_fraction must be in (0, 1] or 'random', got {labeled_fraction!r}")
+        self.source = _make_source(source, root, download)
+        if long_tail is not None:
+            self.source = long_tail(self.source)
+        self.normalize = normalize
+        self.augment = tuple(augment)
+        self.batch_size = batch_size
+        self.labeled_fraction = labeled_fraction
+        self.eval_batch_size = eval_batch_size
+        self.validation = validation
+        self.seed = seed
+        self._splits: Splits | None = None
+        self._candidates: Candidates | None = None
+        self._validation_index = torch.zeros(0, dtype=torch.long)
+        self._validation_targets = torch.zeros(0, dtype=torch.long)
+        self._pool: Pool | None = None
+        self._targets: Tensor | None = None  # of the pool's labeled images
+        self._observed: Index | None = None
+
+    # --- reading
+
+    def prepare_data(self) -> None:
+        """Download, where the source can and was asked to; on one process only."""
+        self.source.prepare()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read and check the data set, once."""
+        if self._splits is not None:
+            return
+        splits = self.source.load()
+        taking_part = torch.ones(len(splits.train), dtype=torch.bool)
+        if splits.excluded is not None:
+            taking_part[splits.excluded] = False
+        if self.validation:
+            number = num_images_of(self.validation, int(taking_part.sum()), "data.validation")
+            free = taking_part.clone()
+            if splits.reserved is not None:
+                free[splits.reserved] = False
+            index = free.nonzero().flatten()
+            self._validation_index = index[balanced_draw(splits.train.targets[index], number, self.seed)].sort().values
+            self._validation_targets = splits.train.targets[self._validation_index]
+            taking_part[self._validation_index] = False
+        index = taking_part.nonzero().flatten()
+        self._splits = splits
+        self._candidates = Candidates(index, splits.train.targets[index], splits.reserved)
+
+    @property
+    def splits(self) -> Splits:
+        """The data set as read; without training targets once they are taken."""
+        if self._splits is None:
+            raise RuntimeError("the data module must be set up first: call setup()")
+        return self._splits
+
+    @property
+    def num_images(self) -> int:
+        """N, all images of the training set."""
+        return len(self.splits.train.images)
+
+    @property
+    def num_validation(self) -> int:
+        """Validation images, held out of the pool."""
+        return len(self._validation_index)
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of an image."""
+        return self.splits.train.images.shape[1]
+
+    @property
+    def excluded(self) -> Index:
+        """``Long[X]`` dataset indices outside the pool."""
+        taking_part = torch.zeros(self.num_images, dtype=torch.bool)
+        taking_part[self._index] = True
+        return (~taking_part).nonzero().flatten()
+
+    @property
+    def _index(self) -> Index:
+        assert self._candidates is not None, "setup() has set it"
+        return self._candidates.index
+
+    def take_targets(self) -> tuple[Candidates, Tensor]:
+        """Hand the training targets over, once: to the initial draw (some are class-balanced) and to the oracle.
+
+        Raises:
+            RuntimeError: they were taken before.
+        """
+        if self._candidates is None or self._candidates.targets is None:
+            raise RuntimeError("the targets must be taken once, after setup()")
+        candidates, targets = self._candidates, self.splits.train.targets
+        self._candidates = Candidates(candidates.index, None, candidates.reserved)
+        blank = torch.full_like(targets, -1)
+        self._splits = Splits(
+            type(self.splits.train)(self.splits.train.images, blank),
+            self.splits.test,
+            self.splits.classes,
+            self.splits.excluded,
+            self.splits.reserved,
+        )
+        return candidates, targets
+
+    # --- views
+
+    def with_pool(self, pool: Pool, targets: Tensor) -> ImageDataModule:
+        """Give a copy for a pool, with the oracle's answers for ``pool.labeled`` (``Long[L]``)."""
+        view = copy.copy(self)
+        view._pool, view._targets = pool, targets
+        return view
+
+    def observing(self, index: Index) -> ImageDataModule:
+        """Give a copy whose prediction loader gives the training images ``index``, evaluation transform."""
+        view = copy.copy(self)
+        view._observed = index
+        return view
+
+    @property
+    def pool(self) -> Pool:
+        """The pool of this view."""
+        if self._pool is None:
+            raise RuntimeError("the data module has no pool yet: use with_pool()")
+        return self._pool
+
+    # --- loaders
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled training batches, see ``labeled_fraction``."""
+        place: dict[str, Any] = {"seed": self.seed, "rank": self._rank, "world_size": self._world_size}
+        labeled, unlabeled = self.pool.labeled, self.pool.unlabeled
+        sampler: AbstractBatchSampler
+        if self.labeled_fraction == "random":
+            sampler = PassSampler(torch.cat([labeled, unlabeled]), self.batch_size, **place)
+        elif self.labeled_fraction == 1:
+            sampler = PassSampler(labeled, self.batch_size, **place)
+        else:
+            fraction = float(self.labeled_fraction)
+            sampler = BalancedSampler(labeled, unlabeled, self.batch_size, fraction, **place)
+        return self._loader(self.splits.train.images, labeled, self._labels(), sampler, augment=True)
+
+    def labeled_dataloader(self) -> DataLoader[Batch]:
+        """The labeled images in order, evaluation transform."""
+        return self._evaluation(self.splits.train.images, self.pool.labeled, self._labels(), self.pool.labeled)
+
+    def tracking_dataloader(self) -> DataLoader[Batch]:
+        """The unlabeled images in order, evaluation transform, without targets."""
+        return self._evaluation(self.splits.train.images, *_nothing(), self.pool.unlabeled)
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """The observed images (see :meth:`observing`), evaluation transform, without targets."""
+        if self._observed is None:
+            raise RuntimeError("the data module observes no images: use observing()")
+        return self._evaluation(self.splits.train.images, *_nothing(), self._observed)
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        """The validation images with their targets; an empty list where there are none."""
+        if not len(self._validation_index):
+            return []
+        index = self._validation_index
+        return self._evaluation(self.splits.train.images, index, self._validation_targets, index)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """The test images with their targets."""
+        index = torch.arange(len(self.splits.test))
+        return self._evaluation(self.splits.test.images, index, self.splits.test.targets, index)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Augment (training batches only) and normalize on the device that the batch is on."""
+        images = batch.images
+        for transform in self.augment if batch.augment else ():
+            images = transform(images)
+        return batch._replace(images=self.normalize(images))
+
+    def _labels(self) -> Tensor:
+        assert self._targets is not None, "with_pool() sets both"
+        return self._targets
+
+    def _evaluation(self, images: Tensor, labeled: Index, targets: Tensor, index: Index) -> DataLoader[Batch]:
+        sampler = ShardSampler(index, self.eval_batch_size, rank=self._rank, world_size=self._world_size)
+        return self._loader(images, labeled, targets, sampler, augment=False)
+
+    def _loader(
+        self, images: Tensor, labeled: Index, targets: Tensor, sampler: AbstractBatchSampler, *, augment: bool
+    ) -> DataLoader[Batch]:
+        dataset = PartlyLabeledImages(images, labeled, targets, augment=augment)
+        # batch_size=None: the sampler's element is already a batch. A generator of its own: an iteration over the
+        # pool must not draw from the global one, or tracking would change training.
+        return DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=sampler,
+            collate_fn=_as_is,
+            generator=torch.Generator().manual_seed(0),
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer is not None else 0
+
+    @property
+    def _world_size(self) -> int:
+        return self.trainer.world_size if self.trainer is not None else 1
+
+
+def _make_source(source: Callable[..., AbstractSource], root: str | None, download: bool) -> AbstractSource:
+    given = ({} if root is None else {"root": root}) | ({"download": True} if download else {})
+    try:
+        return source(**given)
+    except TypeError as error:
+        raise ConfigError(f"data.root and data.download must fit the source: {error}") from error
+
+
+def _as_is(batch: Batch) -> Batch:
+    return batch
+
+
+def _nothing() -> tuple[Tensor, Tensor]:
+    return torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long)

@@ -1,0 +1,50 @@
+"""Sources: where the images of an experiment come from. One data set, one small class, one file."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+
+from alpl.data.sets import Splits
+from alpl.errors import DataError
+
+
+class AbstractSource(ABC):
+    """Gives the train and test images of a data set."""
+
+    @abstractmethod
+    def load(self) -> Splits:
+        """Read and check everything; never touches the network.
+
+        The order of the images is the same on every machine, because positions are the dataset indices.
+
+        Raises:
+            DataError: a file is missing or broken; the message names it.
+        """
+
+    def prepare(self) -> None:  # noqa: B027  (concrete on purpose: most sources have nothing to prepare)
+        """Download what :meth:`load` reads, where that was asked for; called on one process only.
+
+        Raises:
+            DataError: the download failed.
+        """
+
+
+def fetch(name: str, root: Path, download: Callable[[], object]) -> None:
+    """Run ``download`` and turn its failure into one line.
+
+    Args:
+        name: the data set.
+        root: the folder it is written to.
+        download: does the work; torchvision's data sets raise an OSError without a network or without the
+            right to write, and a RuntimeError where what arrived is not what was published.
+
+    Raises:
+        DataError: the download failed.
+    """
+    try:
+        download()
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{name}: the download into root={root} failed: {reason}") from error

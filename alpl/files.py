@@ -1,0 +1,104 @@
+"""Files are written whole or not at all: to a temporary name beside the target, then renamed over it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from alpl.errors import ConfigError
+
+
+@contextmanager
+def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a temporary file that becomes ``path`` when the block ends without an error.
+
+    The data is on the disk before the name is (fsync), so a power cut cannot leave an empty file either.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open(mode, **({} if "b" in mode else {"encoding": "utf-8", "newline": ""})) as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder that becomes ``path`` (replacing an older one) when the block ends."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path``, whole."""
+    with whole_file(path) as stream:
+        stream.write(text)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, keys in the order given."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write one array as ``.npy``. Object arrays are refused: reading them back would run pickles."""
+    with whole_file(path, "wb") as stream:
+        np.lib.format.write_array(stream, array, allow_pickle=False)
+
+
+def read_array(path: Path, *, memory_map: bool = False) -> np.ndarray:
+    """Read a ``.npy`` file, memory-mapped on request; never a pickle."""
+    array: np.ndarray = np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
+    return array
+
+
+def write_tensors(path: Path, state: dict[str, Any]) -> None:
+    """Save a state dict, whole."""
+    import torch  # here: the reading commands use this file and must start fast
+
+    with whole_file(path, "wb") as stream:
+        torch.save(state, stream)
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """Load a state dict on the CPU with ``weights_only=True``: a checkpoint cannot run code."""
+    import torch
+
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise ConfigError(f"checkpoint file does not exist: {path}") from error
+    return state
+
+
+def replace_with(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a temporary path, then rename it to ``path`` (for writers that want a file name)."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

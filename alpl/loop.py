@@ -1,0 +1,388 @@
+"""The active-learning cycle: fit -> test -> predict -> select -> annotate, recorded, and again.
+
+Every stage leaves whole files in the cycle's folder and then a line in the run's journal. A killed run goes on with
+the first stage that the journal does not name; a fit goes on from its last checkpoint. Every stage seeds itself from
+(seed, stage, cycle), so nothing depends on what the process did before.
+
+With several processes (DDP) all of them walk this page. Fit, test and predict are done together; the rest by process
+0, for whose line in the journal the others wait.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_only
+
+from alpl.acquisition.base import AbstractAcquisition, Context, Query
+from alpl.callbacks.base import AbstractProvider
+from alpl.callbacks.epoch_log import EpochLog
+from alpl.callbacks.epoch_seed import EpochSeed
+from alpl.callbacks.prediction_tracker import HISTORY
+from alpl.callbacks.resume_checkpoint import ResumeCheckpoint
+from alpl.data.datamodule import ImageDataModule
+from alpl.errors import ConfigError
+from alpl.files import read_array, read_tensors, whole_folder, write_array, write_json, write_tensors
+from alpl.loggers.base import AbstractRunLogger
+from alpl.modules.base import AbstractModule
+from alpl.modules.ensemble import ClassifierEnsemble
+from alpl.oracle import AbstractOracle
+from alpl.pool import Pool
+from alpl.predictions import FROM_MODULE, Need, Predictions
+from alpl.progress import FitProgress, Progress
+from alpl.run_folder import CycleFiles, RunFolder
+from alpl.schedule import Schedule
+from alpl.seeding import derive_seed, seed_all
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All parts of one run, made from the config.
+
+    Args:
+        data: the data module.
+        make_module: makes a fresh module from ``num_classes`` and ``in_channels``.
+        schedule: initial set and budgets.
+        acquisition: who is chosen.
+        make_oracle: makes the oracle from the training targets.
+        providers: callbacks that record for acquisitions; attached where needed.
+        make_trainer: makes a Lightning trainer from its callbacks and the like.
+        logger: hears of the run.
+        seed: of everything that is drawn.
+        num_members: networks of the deep ensemble; 1 for a single network.
+        warm_start: continue from the last cycle's weights instead of from scratch.
+        informativeness: record for every cycle the utility of each unlabeled image and whether the model was right
+            on it (thesis sec. 3.3.2). The true labels are used for nothing else.
+        checkpoint_every_s: least seconds between two checkpoints of a fit.
+        keep_models: keep each cycle's weights; else only the last cycle's.
+        keep_predictions: keep the predictions that the acquisition saw.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    data: ImageDataModule
+    make_module: Callable[..., AbstractModule]
+    schedule: Schedule
+    acquisition: AbstractAcquisition
+    make_oracle: Callable[..., AbstractOracle]
+    providers: Sequence[AbstractProvider]
+    make_trainer: Callable[..., Trainer]
+    logger: AbstractRunLogger
+    seed: int
+    num_members: int = 1
+    warm_start: bool = False
+    informativeness: bool = False
+    checkpoint_every_s: float = 60.0
+    keep_models: bool = True
+    keep_predictions: bool = False
+
+    def __post_init__(self) -> None:
+        if self.num_members < 1:
+            raise ConfigError(f"num_members must be >= 1, got {self.num_members}")
+        if self.checkpoint_every_s < 0:
+            raise ConfigError(f"checkpoint_every_s must be >= 0, got {self.checkpoint_every_s}")
+
+
+@final
+class ActiveLearning:
+    """Runs an experiment in a run folder; make it, then :meth:`run` it.
+
+    The constructor reads the data and checks all parts against each other, so that what cannot work ends before any
+    training.
+
+    Raises:
+        ConfigError: the acquisition needs what nobody provides, the budget exceeds the pool, or a part is wrong.
+        DataError: the data set is missing or broken.
+    """
+
+    def __init__(self, experiment: Experiment, folder: RunFolder, progress: Callable[[int], Progress]) -> None:
+        self.experiment = experiment
+        self.folder = folder
+        data = experiment.data
+        if self._is_main:
+            data.prepare_data()
+        data.setup()
+        candidates, targets = data.take_targets()
+        self.oracle = experiment.make_oracle(targets)
+        initial = experiment.schedule.initial.draw(candidates)
+        self.initial = Pool.create(data.num_images, initial, data.excluded)
+        self.budgets = experiment.schedule.budgets(candidates.index.numel(), initial.numel())
+        self.num_cycles = len(self.budgets) + 1
+        self.needs = self._needs()
+        self._check_provided(self._make_module())
+        self._make_trainer()  # a setting that the trainer refuses must not wait until the first fit
+        self.progress = progress(self.num_cycles)
+
+    # --- the cycle
+
+    def run(self) -> None:
+        """Run all cycles that are not finished."""
+        pool = self.initial
+        for cycle in range(self.num_cycles):
+            files = self.folder.cycle(cycle)
+            self._record_pool(pool, files)
+            data = self.experiment.data.with_pool(pool, self.oracle.annotate(pool.labeled))
+            for member in range(self.experiment.num_members):
+                self._fit(cycle, member, data)
+            self._test(cycle, pool, data)
+            if cycle < len(self.budgets):
+                self._predict(cycle, pool, data)
+                pool = pool.reveal(self._select(cycle, pool).index)
+            self._tidy(cycle)
+        if self._is_main and not self.folder.is_finished:
+            self.folder.mark_done({"stage": "finished"})
+
+    def _record_pool(self, pool: Pool, files: CycleFiles) -> None:
+        if not self._is_main:
+            return
+        if not files.pool.exists():
+            pool.save(files.pool)
+        elif not torch.equal(Pool.load(files.pool).cycle, pool.cycle):
+            raise ConfigError(f"{files.pool} holds another pool than this run's: the data set or its files have changed")
+
+    def _fit(self, cycle: int, member: int, data: ImageDataModule) -> None:
+        files, stage = self.folder.cycle(cycle), "fit" if member == 0 else f"fit_{member}"
+        with self._stage(cycle, stage, together=True) as todo:
+            if not todo:
+                return
+            seed = derive_seed(self.experiment.seed, "fit", cycle, member)
+            seed_all(seed)
+            module = self._make_module()
+            if self.experiment.warm_start and cycle:
+                module.load_state_dict(read_tensors(self.folder.cycle(cycle - 1).model(member)))
+            resume = files.resume(member)
+            before = self._epochs_before(cycle)
+            trainer = self._make_trainer(
+                EpochSeed(seed),
+                *(self._bound_providers(files) if member == 0 else ()),
+                EpochLog(files.epochs(member), lambda e, v: self.experiment.logger.log_epoch(cycle, before + e, v)),
+                FitProgress(self.progress),
+                ResumeCheckpoint(resume, self.experiment.checkpoint_every_s),
+            )
+            trainer.fit(module, datamodule=data, ckpt_path=resume if resume.exists() else None, weights_only=True)
+            if self._is_main:
+                write_tensors(files.model(member), module.state_dict())
+
+    def _test(self, cycle: int, pool: Pool, data: ImageDataModule) -> None:
+        with self._stage(cycle, "test", together=True) as todo:
+            if not todo:
+                return
+            module = self._trained_module(cycle)
+            seed_all(derive_seed(self.experiment.seed, "test", cycle))
+            self._make_trainer().test(module, datamodule=data, verbose=False)
+            if self._is_main:
+                results = {"num_labeled": pool.num_labeled} | module.results
+                write_json(self.folder.cycle(cycle).metrics, results)
+                self.folder.write_metrics(cycle + 1)
+                scalars = {name: value for name, value in results.items() if isinstance(value, float)}
+                self.experiment.logger.log_cycle(cycle, pool.num_labeled, scalars)
+                self._detail = f"{pool.num_labeled} labeled, " + ", ".join(f"{n} {v:.4f}" for n, v in scalars.items())
+
+    def _predict(self, cycle: int, pool: Pool, data: ImageDataModule) -> None:
+        if not self.needs & FROM_MODULE:
+            return
+        with self._stage(cycle, "predict", together=True) as todo:
+            if not todo:
+                return
+            module = self._trained_module(cycle)
+            module.needs = self.needs & FROM_MODULE
+            which = {"unlabeled": pool.unlabeled} | ({"labeled": pool.labeled} if Need.LABELED in self.needs else {})
+            for name, index in which.items():
+                seed_all(derive_seed(self.experiment.seed, "predict", name, cycle, rank_zero_only.rank))
+                parts = self._make_trainer().predict(module, datamodule=data.observing(index))
+                self._save_predictions(self.folder.cycle(cycle), name, parts)
+
+    def _select(self, cycle: int, pool: Pool) -> Query:
+        files = self.folder.cycle(cycle)
+        with self._stage(cycle, "select", together=False) as todo:
+            if todo:
+                context = self._context(cycle, pool)
+                query = self.experiment.acquisition.select(context)
+                _check_query(query, pool, self.budgets[cycle], type(self.experiment.acquisition).__name__)
+                if self.experiment.informativeness:
+                    self._record_informativeness(files, pool, context, query)
+                query.save(files.query)
+                self._detail = f"{len(query.index)} images chosen"
+        return Query.load(files.query)
+
+    # --- its parts
+
+    def _context(self, cycle: int, pool: Pool) -> Context:
+        """Gather what the acquisition asked for, and nothing else."""
+        files, needs = self.folder.cycle(cycle), self.experiment.acquisition.needs
+        seed_all(derive_seed(self.experiment.seed, "select", cycle))
+        unlabeled = Predictions.load(files.predictions("unlabeled")) if needs & FROM_MODULE else None
+        return Context(
+            pool=pool,
+            budget=self.budgets[cycle],
+            seed=derive_seed(self.experiment.seed, "select", cycle),
+            unlabeled=unlabeled,
+            labeled=Predictions.load(files.predictions("labeled")) if Need.LABELED in needs else None,
+            history=read_array(files.folder / HISTORY, memory_map=True) if Need.HISTORY in needs else None,
+            targets=self.oracle.annotate(pool.unlabeled) if Need.TARGETS in needs else None,
+        )
+
+    def _record_informativeness(self, files: CycleFiles, pool: Pool, context: Context, query: Query) -> None:
+        """Write what thesis Fig. 3.3 to 3.5 are made of."""
+        predicted = Predictions.load(files.predictions("unlabeled")).labels
+        assert predicted is not None, "every module gives labels"
+        correct = predicted == self.oracle.annotate(pool.unlabeled)
+        with whole_folder(files.informativeness) as folder:
+            write_array(folder / "correct.npy", correct.numpy())
+            write_array(folder / "chosen.npy", torch.searchsorted(pool.unlabeled, query.index).numpy())
+            if query.pool_utility is not None:
+                write_array(folder / "utility.npy", query.pool_utility.numpy())
+
+    def _trained_module(self, cycle: int) -> AbstractModule:
+        """Load the cycle's model: the one path to it, for a run that goes on and for one that was resumed."""
+        members = []
+        for member in range(self.experiment.num_members):
+            module = self._make_module()
+            module.load_state_dict(read_tensors(self.folder.cycle(cycle).model(member)))
+            members.append(module)
+        if len(members) == 1:
+            return members[0]
+        return ClassifierEnsemble(members, len(self.experiment.data.splits.classes))
+
+    def _make_module(self) -> AbstractModule:
+        data = self.experiment.data
+        return self.experiment.make_module(num_classes=len(data.splits.classes), in_channels=data.in_channels)
+
+    def _make_trainer(self, *callbacks: Any) -> Trainer:
+        # Samplers, logs and progress are ours (see data/batch.py, EpochLog, FitProgress); the rest is the user's.
+        no_validation = {} if self.experiment.data.num_validation else {"limit_val_batches": 0}
+        return self.experiment.make_trainer(
+            callbacks=list(callbacks),
+            logger=False,
+            use_distributed_sampler=False,
+            enable_checkpointing=any(isinstance(callback, ResumeCheckpoint) for callback in callbacks),
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            default_root_dir=str(self.folder.path),
+            **no_validation,
+        )
+
+    def _bound_providers(self, files: CycleFiles) -> list[AbstractProvider]:
+        needed = [provider for provider in self.experiment.providers if provider.provides & self.needs]
+        for provider in needed:
+            provider.bind(files.folder)
+        return needed
+
+    def _epochs_before(self, cycle: int) -> int:
+        """Count the epochs of earlier cycles, for axes that run through the whole run."""
+        files = [self.folder.cycle(earlier).epochs(0) for earlier in range(cycle)]
+        return sum(len(file.read_text().splitlines()) - 1 for file in files if file.exists())
+
+    def _save_predictions(self, files: CycleFiles, name: str, parts: Any) -> None:
+        """Write the predictions of all processes, in the order of the pool."""
+        final_path = files.predictions(name)
+        if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
+            Predictions.concat(parts).save(final_path)
+            return
+        rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        shards = [final_path.with_name(f".{name}.process_{number}") for number in range(world_size)]
+        if parts:
+            Predictions.concat(parts).save(shards[rank])
+        torch.distributed.barrier()
+        if self._is_main:
+            joined = Predictions.concat([Predictions.load(shard) for shard in shards if shard.exists()])
+            joined.take(torch.argsort(joined.index)).save(final_path)
+            for shard in shards:
+                self.folder.remove(shard)
+
+    def _tidy(self, cycle: int) -> None:
+        """Remove what has served."""
+        if not self._is_main:
+            return
+        for member in range(self.experiment.num_members):
+            self.folder.remove(self.folder.cycle(cycle).resume(member))
+        if not self.experiment.keep_predictions:
+            self.folder.remove(self.folder.cycle(cycle).folder / "predictions")
+        if not self.experiment.keep_models and cycle:
+            for member in range(self.experiment.num_members):
+                self.folder.remove(self.folder.cycle(cycle - 1).model(member))
+
+    # --- checks before any training
+
+    def _needs(self) -> Need:
+        """What the stages must leave: the acquisition's needs, and predictions where they are analyzed."""
+        if not self.budgets:
+            return Need.NOTHING
+        analysis = Need.POSTERIOR if self.experiment.informativeness else Need.NOTHING
+        return self.experiment.acquisition.needs | analysis
+
+    def _check_provided(self, module: AbstractModule) -> None:
+        from_module = module.provides | (Need.VIEWS if self.experiment.num_members > 1 else Need.NOTHING)
+        provided = from_module | Need.LABELED | Need.TARGETS
+        for provider in self.experiment.providers:
+            provided |= provider.provides
+        if missing := self.needs & ~provided:
+            acquisition = type(self.experiment.acquisition).__name__
+            raise ConfigError(
+                f"acquisition {acquisition} needs {missing.names()}, which neither the model {type(module).__name__} "
+                f"(it provides {from_module.names()}) nor a callback provides{_hint(missing)}"
+            )
+
+    # --- stages
+
+    @property
+    def _is_main(self) -> bool:
+        return int(rank_zero_only.rank) == 0
+
+    @contextmanager
+    def _stage(self, cycle: int, stage: str, *, together: bool) -> Iterator[bool]:
+        """Give whether this process has work in a stage; keep the journal and the progress.
+
+        A stage done together cannot end before every process has taken part, so all of them find the same journal
+        when they ask.
+        """
+        if self.folder.is_done(cycle, stage):
+            yield False
+            return
+        if not self._is_main:
+            yield together
+            self._wait_for(cycle, stage)
+            return
+        self.progress.stage(cycle, stage)
+        self._detail = "done"
+        start = time.perf_counter()
+        yield True
+        seconds = time.perf_counter() - start
+        self.folder.mark_done({"cycle": cycle, "stage": stage, "seconds": round(seconds, 3)})
+        self.progress.done(seconds, self._detail, shown=stage == "test")
+
+    def _wait_for(self, cycle: int, stage: str) -> None:
+        """Wait for process 0, as long as the parent process lives."""
+        parent = os.getppid()
+        while not self.folder.is_done(cycle, stage):
+            if os.getppid() != parent:
+                raise RuntimeError(f"process 0 ended before cycle {cycle}, stage {stage}")
+            time.sleep(0.05)
+
+
+def _check_query(query: Query, pool: Pool, budget: int, name: str) -> None:
+    """Hold an acquisition, maybe a user's own, to its contract."""
+    if len(query.index) != budget:
+        raise ValueError(f"{name}.select must choose {budget} images, got {len(query.index)}")
+    if query.utility.shape != query.index.shape or not bool(torch.isfinite(query.utility).all()):
+        raise ValueError(f"{name}.select must give one finite utility per image, got {query.utility[:5].tolist()}")
+    pool.reveal(query.index)  # raises where an image is not unlabeled, or comes twice
+
+
+def _hint(missing: Need) -> str:
+    if Need.VIEWS in missing:
+        return "; set model.network.dropout above 0 (MC-dropout) or num_members above 1 (ensemble)"
+    if Need.HISTORY in missing:
+        return "; add callbacks=tracking"
+    return ""
+
+

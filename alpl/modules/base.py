@@ -1,0 +1,103 @@
+"""What every module of the framework is: a LightningModule that says what it provides and gives Predictions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias, final
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.optim import Optimizer
+
+from alpl.data.batch import Batch
+from alpl.predictions import Need, Predictions
+
+MakeOptimizer: TypeAlias = Callable[..., Optimizer]
+MakeScheduler: TypeAlias = Callable[[Optimizer], Any]
+
+
+class AbstractModule(LightningModule, ABC):
+    """Base of all modules.
+
+    A subclass reads in this order: constructor, :attr:`provides`, ``training_step``, :meth:`predict_batch`,
+    ``test_step`` and :meth:`test_results`.
+    """
+
+    needs: Need = Need.NOTHING
+    """What ``predict_step`` gives; the loop sets it before it lets the trainer predict."""
+
+    results: dict[str, Any]
+    """The results of the last test."""
+
+    @property
+    @abstractmethod
+    def provides(self) -> Need:
+        """What :meth:`predict_batch` can give."""
+
+    @abstractmethod
+    def predict_batch(self, batch: Batch, needs: Need) -> Predictions:
+        """Predict one batch that went through the evaluation transform, on the batch's device.
+
+        Only what ``needs`` names is computed beyond the forward pass.
+        """
+
+    @abstractmethod
+    def test_results(self) -> dict[str, Any]:
+        """Results over all test batches since the last call: names such as ``test/accuracy``, floats or lists."""
+
+    @final
+    def on_test_epoch_end(self) -> None:
+        """Keep the results in :attr:`results`; here, while all processes and devices are still together."""
+        self.results = self.test_results()
+
+    @final
+    def predict_step(self, batch: Batch, batch_idx: int) -> Predictions:
+        """Predict a batch for :attr:`needs`, on the CPU."""
+        return self.predict_batch(batch, self.needs).to("cpu")
+
+
+class AbstractTrainableModule(AbstractModule):
+    """A module with an optimizer and a schedule that come from the config.
+
+    Args:
+        optimizer: makes the optimizer from the parameters.
+        scheduler: makes the learning rate schedule from the optimizer, or None.
+        scheduler_interval: whether the schedule counts epochs or steps.
+    """
+
+    def __init__(
+        self,
+        *,
+        optimizer: MakeOptimizer,
+        scheduler: MakeScheduler | None = None,
+        scheduler_interval: Literal["epoch", "step"] = "epoch",
+    ) -> None:
+        super().__init__()
+        if scheduler_interval not in ("epoch", "step"):
+            raise ValueError(f"scheduler_interval must be 'epoch' or 'step', got {scheduler_interval!r}")
+        self._make_optimizer = optimizer
+        self._make_scheduler = scheduler
+        self._scheduler_interval = scheduler_interval
+
+    @final
+    def configure_optimizers(self) -> Any:
+        """Make the optimizer over all trainable parameters, and the schedule."""
+        optimizer = self._make_optimizer([p for p in self.parameters() if p.requires_grad])
+        if self._make_scheduler is None:
+            return optimizer
+        schedule = {"scheduler": self._make_scheduler(optimizer), "interval": self._scheduler_interval}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+def no_loss(module: torch.nn.Module) -> Tensor:
+    """Give a zero that depends on every parameter: for a batch without a single labeled image.
+
+    Under DDP all processes must reach the same backward pass, so skipping the step is no choice.
+    """
+    return sum((p.sum() * 0.0 for p in module.parameters() if p.requires_grad), torch.zeros((), device=_device(module)))
+
+
+def _device(module: torch.nn.Module) -> torch.device:
+    return next(module.parameters()).device

@@ -1,0 +1,162 @@
+"""Image classification.
+
+Axes: B images of a batch, K classes, F features, V views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassAccuracy
+
+from alpl.data.batch import Batch
+from alpl.errors import ConfigError
+from alpl.files import read_tensors
+from alpl.modules.base import AbstractTrainableModule, no_loss
+from alpl.networks.classification import ClassificationNetwork
+from alpl.predictions import Need, Posterior, Predictions
+
+
+@final
+class Classifier(AbstractTrainableModule):
+    """Cross-entropy on the labeled images of each batch; softmax posteriors, features and dropout views.
+
+    Args:
+        network: makes the network from ``num_classes`` and ``in_channels``.
+        num_classes: K.
+        in_channels: channels of an image.
+        num_passes: dropout passes where views are asked for (MC-dropout), V.
+        weights: a file with the state dict of such a network to start from, or null. A head for another number of
+            classes is left out; every other difference is an error.
+        options: optimizer, scheduler, scheduler_interval, see :class:`AbstractTrainableModule`.
+
+    Raises:
+        ConfigError: ``weights`` does not fit the network.
+    """
+
+    def __init__(
+        self,
+        network: Callable[..., ClassificationNetwork],
+        num_classes: int,
+        in_channels: int,
+        *,
+        num_passes: int = 10,
+        weights: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        if num_passes < 1:
+            raise ConfigError(f"model.num_passes must be >= 1, got {num_passes}")
+        self.network = network(num_classes=num_classes, in_channels=in_channels)
+        self.num_passes = num_passes
+        self.accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self.accuracy_per_class = MulticlassAccuracy(num_classes, average="none")
+        if weights is not None:
+            load_network(self.network, Path(weights))
+
+    @property
+    def provides(self) -> Need:
+        """Posterior and features; views where the network has dropout."""
+        views = Need.VIEWS if dropouts(self.network) else Need.NOTHING
+        return Need.POSTERIOR | Need.IMAGE_FEATURES | views
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Cross-entropy, mean over the labeled images; zero where there is none."""
+        images = batch.images[batch.labeled]
+        if not len(images):
+            return no_loss(self)
+        logits, _ = self.network(images)
+        loss = F.cross_entropy(logits, batch.targets)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(images))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log loss and accuracy on the validation images."""
+        logits, _ = self.network(batch.images)
+        size = len(batch.images)
+        # sync_dist: with several processes the mean over all of them, on each
+        self.log("val/loss", F.cross_entropy(logits, batch.targets), batch_size=size, sync_dist=True)
+        right = (logits.argmax(1) == batch.targets).float().mean()
+        self.log("val/accuracy", right, batch_size=size, sync_dist=True)
+
+    def predict_batch(self, batch: Batch, needs: Need) -> Predictions:
+        """See the base class. I = N = B."""
+        logits, features = self.network(batch.images)
+        probs = logits.float().softmax(-1)
+        confidence = probs.max(-1)
+        views = self._views(batch.images, features) if Need.VIEWS in needs else None
+        return Predictions(
+            index=batch.index,
+            row=torch.arange(len(batch.index), device=batch.index.device),
+            posterior=Posterior(probs) if Need.POSTERIOR in needs else None,
+            labels=confidence.indices,
+            scores=confidence.values,
+            image_features=features.float() if Need.IMAGE_FEATURES in needs else None,
+            views=views,
+        )
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count."""
+        labels = self.predict_batch(batch, Need.NOTHING).labels
+        self.accuracy.update(labels, batch.targets)
+        self.accuracy_per_class.update(labels, batch.targets)
+
+    def test_results(self) -> dict[str, Any]:
+        """``test/accuracy`` in [0, 1] and ``test/accuracy_per_class``, K of them."""
+        return accuracy_results(self.accuracy, self.accuracy_per_class)
+
+    def _views(self, images: Tensor, features: Tensor) -> Posterior:
+        """Give the posteriors of ``num_passes`` passes with dropout on and batch norm as in evaluation."""
+        active = dropouts(self.network)
+        only_head = all(layer is self.network.dropout for layer in active)  # then the features are the same each pass
+        for layer in active:
+            layer.train()
+        try:
+            passes = [
+                self.network.head(self.network.dropout(features)) if only_head else self.network(images)[0]
+                for _ in range(self.num_passes)
+            ]
+        finally:
+            for layer in active:
+                layer.eval()
+        return Posterior(torch.stack(passes).float().softmax(-1))
+
+
+def dropouts(network: nn.Module) -> list[nn.Module]:
+    """Give the dropout layers of a network that do drop."""
+    kinds = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+    return [layer for layer in network.modules() if isinstance(layer, kinds) and layer.p > 0]
+
+
+def load_network(network: ClassificationNetwork, path: Path) -> None:
+    """Load a state dict into a network; see ``weights`` of :class:`Classifier`.
+
+    The file may hold the network's own state, or that of a whole module (names that begin with ``network.``).
+
+    Raises:
+        ConfigError: names or shapes differ elsewhere than in the head.
+    """
+    state = {name.removeprefix("network."): value for name, value in read_tensors(path).items()}
+    own = network.state_dict()
+    head = {name for name in own if name.startswith("head.")}
+    for name in head & state.keys():
+        if state[name].shape != own[name].shape:
+            del state[name]
+    wrong = sorted((own.keys() ^ state.keys()) - head)
+    wrong += sorted(name for name in own.keys() & state.keys() if own[name].shape != state[name].shape)
+    if wrong:
+        raise ConfigError(f"model.weights must fit the network, {path} differs in {len(wrong)} tensors: {wrong[:3]}")
+    network.load_state_dict(state, strict=False)
+
+
+def accuracy_results(accuracy: MulticlassAccuracy, per_class: MulticlassAccuracy) -> dict[str, Any]:
+    """Compute and reset both metrics."""
+    results = {"test/accuracy": float(accuracy.compute()), "test/accuracy_per_class": per_class.compute().tolist()}
+    accuracy.reset()
+    per_class.reset()
+    return results

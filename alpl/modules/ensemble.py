@@ -1,0 +1,67 @@
+"""Deep ensembles: members trained one by one, asked together (Lakshminarayanan et al. 2017; Beluch et al. 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, final
+
+import torch
+from torch import nn
+from torchmetrics.classification import MulticlassAccuracy
+
+from alpl.data.batch import Batch
+from alpl.modules.base import AbstractModule
+from alpl.modules.classifier import accuracy_results
+from alpl.predictions import Need, Posterior, Predictions
+
+
+@final
+class ClassifierEnsemble(AbstractModule):
+    """The mean posterior of several trained classifiers; its views are the members.
+
+    Image features are those of the first member: means of features of differently initialized networks say nothing.
+
+    Args:
+        members: at least one; all with the same classes.
+        num_classes: K.
+    """
+
+    def __init__(self, members: Sequence[AbstractModule], num_classes: int) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self.accuracy_per_class = MulticlassAccuracy(num_classes, average="none")
+
+    @property
+    def provides(self) -> Need:
+        """What the members provide, and views."""
+        first: AbstractModule = self.members[0]  # type: ignore[assignment]
+        return first.provides | Need.VIEWS
+
+    def predict_batch(self, batch: Batch, needs: Need) -> Predictions:
+        """See the base class; the posterior is the mean over the members."""
+        asked = (needs & ~Need.VIEWS) | Need.POSTERIOR
+        parts: list[Predictions] = [member.predict_batch(batch, asked) for member in self.members]
+        posteriors = [part.posterior for part in parts if part.posterior is not None]
+        views = Posterior(torch.stack([p.probs for p in posteriors]), posteriors[0].form)
+        mean = Posterior(views.probs.mean(0), views.form)
+        confidence = mean.probs.max(-1)
+        return Predictions(
+            index=parts[0].index,
+            row=parts[0].row,
+            posterior=mean if Need.POSTERIOR in needs else None,
+            labels=confidence.indices,
+            scores=confidence.values,
+            image_features=parts[0].image_features,
+            views=views if Need.VIEWS in needs else None,
+        )
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count."""
+        labels = self.predict_batch(batch, Need.NOTHING).labels
+        self.accuracy.update(labels, batch.targets)
+        self.accuracy_per_class.update(labels, batch.targets)
+
+    def test_results(self) -> dict[str, Any]:
+        """The same results as a single classifier."""
+        return accuracy_results(self.accuracy, self.accuracy_per_class)

@@ -1,0 +1,93 @@
+"""Backbones from torchvision and timm, their classifier removed, and the CIFAR form of ResNet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torchvision
+from torch import nn
+
+from alpl.errors import ConfigError
+
+
+def cifar_resnet(in_channels: int, depth: int = 18) -> nn.Module:
+    """ResNet for 32x32 images: a 3x3 stem of stride 1 and no max-pool (He et al. 2016, as used on CIFAR).
+
+    Thesis ch. 3 and 4 (facts 1.2): stages of 64-128-256-512, global average pool, F = 512 for depth 18. The weights
+    keep torchvision's initialization (He, fan-out).
+
+    Raises:
+        ConfigError: ``depth`` is not one of torchvision's.
+    """
+    if depth not in (18, 34, 50, 101, 152):
+        raise ConfigError(f"depth must be one of 18, 34, 50, 101, 152, got {depth}")
+    network = torchvision.models.get_model(f"resnet{depth}", weights=None)
+    network.conv1 = nn.Conv2d(in_channels, 64, 3, stride=1, padding=1, bias=False)
+    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    network.maxpool = nn.Identity()
+    return without_classifier(network)
+
+
+def torchvision_backbone(in_channels: int, name: str, weights: str | None = None) -> nn.Module:
+    """Any classification network of torchvision by name, its last linear layer removed.
+
+    Args:
+        in_channels: must be 3; torchvision's stems take nothing else.
+        name: as ``torchvision.models.get_model`` knows it, e.g. "resnet101".
+        weights: a weights enum by name, e.g. "IMAGENET1K_V2" (fetched by torchvision where they are not cached), or
+            null for none.
+
+    Raises:
+        ConfigError: unknown name or weights, or ``in_channels`` is not 3.
+    """
+    _require_rgb(in_channels, name)
+    try:
+        network = torchvision.models.get_model(name, weights=weights)
+    except (ValueError, KeyError) as error:
+        raise ConfigError(f"name and weights must be known to torchvision, got {name!r}, {weights!r}: {error}") from error
+    return without_classifier(network)
+
+
+def timm_backbone(in_channels: int, name: str, pretrained: bool = False, **options: Any) -> nn.Module:
+    """Any network of timm by name, without classifier (extra ``timm``).
+
+    Args:
+        in_channels: channels of an image; timm adapts the stem.
+        name: as ``timm.create_model`` knows it.
+        pretrained: fetch timm's weights.
+        options: further arguments of ``timm.create_model``.
+
+    Raises:
+        ConfigError: timm is not installed, or does not know the name.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        raise ConfigError("timm_backbone needs the package timm: pip install 'alpl[timm]'") from error
+    try:
+        network: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0, in_chans=in_channels, **options)
+    except RuntimeError as error:
+        raise ConfigError(f"name must be known to timm, got {name!r}: {error}") from error
+    network.num_features = network.head_hidden_size  # what comes out; num_features is what enters the head's own layers
+    return network
+
+
+def without_classifier(network: nn.Module) -> nn.Module:
+    """Replace the last linear layer by the identity, and say the width of what then comes out (``num_features``).
+
+    Raises:
+        ConfigError: the network has no linear layer.
+    """
+    linear = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise ConfigError(f"the backbone must end in a linear layer, {type(network).__name__} has none")
+    name, last = linear[-1]
+    parent, _, attribute = name.rpartition(".")
+    setattr(network.get_submodule(parent), attribute, nn.Identity())
+    network.num_features = last.in_features  # type: ignore[assignment]
+    return network
+
+
+def _require_rgb(in_channels: int, name: str) -> None:
+    if in_channels != 3:
+        raise ConfigError(f"torchvision's {name} takes images of 3 channels, got {in_channels}; timm_backbone takes any")

@@ -1,0 +1,49 @@
+"""A backbone, dropout, and a linear head: logits and the penultimate features in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, final
+
+from torch import Tensor, nn
+
+
+class Backbone(Protocol):
+    """A module ``[B C H W] -> [B F]`` that knows its F."""
+
+    num_features: int
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Give the features."""
+        ...
+
+
+@final
+class ClassificationNetwork(nn.Module):
+    """Backbone -> dropout -> linear.
+
+    Args:
+        backbone: makes the backbone from ``in_channels``; it has an attribute ``num_features``.
+        num_classes: K.
+        in_channels: channels of an image.
+        dropout: probability before the head; what MC-dropout draws from.
+
+    Raises:
+        ValueError: ``dropout`` is outside [0, 1).
+    """
+
+    def __init__(
+        self, backbone: Callable[..., nn.Module], num_classes: int, in_channels: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+        self.backbone = backbone(in_channels=in_channels)
+        num_features: int = self.backbone.num_features  # type: ignore[assignment]
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(num_features, num_classes)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """``[B C H W]`` -> logits ``[B K]`` and penultimate features ``[B F]`` (before dropout)."""
+        features: Tensor = self.backbone(images)
+        return self.head(self.dropout(features)), features

@@ -1,0 +1,209 @@
+"""What a trained model says about images, in one form for classification and detection.
+
+Axes: N images, I instances (detections over all N images; I = N in classification), C outputs of the head as
+trained, F features, V views (dropout passes, ensemble members).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from enum import Enum, Flag, auto
+from pathlib import Path
+from typing import TypeAlias, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alpl.files import read_array, read_json, whole_folder, write_array, write_json
+
+Device: TypeAlias = "torch.device | str"
+
+
+class Need(Flag):
+    """What an acquisition asks for and a module or callback provides; nothing else is computed or stored."""
+
+    NOTHING = 0
+    POSTERIOR = auto()
+    """The posterior of every instance."""
+    IMAGE_FEATURES = auto()
+    """One feature vector an image (penultimate layer)."""
+    FEATURES = auto()
+    """One feature vector an instance."""
+    BOXES = auto()
+    """Boxes of the instances."""
+    VIEWS = auto()
+    """Several posteriors of every instance: dropout passes or ensemble members."""
+    HISTORY = auto()
+    """The predicted label of every unlabeled image after every epoch."""
+    LABELED = auto()
+    """The same predictions for the labeled images."""
+    TARGETS = auto()
+    """The true answers for the unlabeled images. Only for upper bounds such as the oracle acquisition."""
+
+    def names(self) -> str:
+        """Give the names of the set flags, for messages."""
+        return ", ".join(flag.name or "" for flag in Need if flag in self) or "NOTHING"
+
+
+FROM_MODULE = Need.POSTERIOR | Need.IMAGE_FEATURES | Need.FEATURES | Need.BOXES | Need.VIEWS
+"""The needs that a forward pass of the module answers."""
+
+
+class Form(str, Enum):
+    """How the C outputs of a head are to be read."""
+
+    SOFTMAX = "softmax"
+    """C classes that exclude each other."""
+    BACKGROUND = "background"
+    """Softmax over C = K + 1 outputs; output 0 is the background."""
+    SIGMOID = "sigmoid"
+    """K independent probabilities."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """Class probabilities and how to read them; the only place where the form is branched on.
+
+    Args:
+        probs: ``Float[... C]``.
+        form: see :class:`Form`.
+    """
+
+    probs: Tensor
+    form: Form = Form.SOFTMAX
+
+    @property
+    def foreground(self) -> Tensor:
+        """``Float[... K]``: the probabilities of the foreground classes."""
+        return self.probs[..., 1:] if self.form is Form.BACKGROUND else self.probs
+
+    def entropy(self) -> Tensor:
+        r"""``Float[...]``: Shannon entropy in nats, :math:`-\sum_c p_c \log p_c`.
+
+        Over all outputs (background included) for the softmax forms; for the sigmoid form the sum of the K binary
+        entropies. Zero probabilities count 0, as the limit says.
+
+        >>> Posterior(torch.tensor([[0.5, 0.5], [1.0, 0.0]])).entropy()
+        tensor([0.6931, 0.0000])
+        """
+        probs = self.probs
+        if self.form is Form.SIGMOID:
+            rest = 1 - probs
+            return -(torch.xlogy(probs, probs) + torch.xlogy(rest, rest)).sum(-1)
+        return -torch.xlogy(probs, probs).sum(-1) + 0.0  # + 0.0: a certain posterior gives 0, not -0
+
+    def __getitem__(self, chosen: Tensor | int) -> Posterior:
+        return Posterior(self.probs[chosen], self.form)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Predictions for N images, ragged over I instances. Absent fields were not needed.
+
+    Args:
+        index: ``Long[N]`` dataset indices.
+        row: ``Long[I]`` which of the N images an instance belongs to, ascending.
+        posterior: ``[I C]``.
+        labels: ``Long[I]`` predicted classes (foreground numbering: 0 is the first class).
+        scores: ``Float[I]`` detection confidence.
+        boxes: ``Float[I 4]`` xyxy, absolute pixels of the original image.
+        features: ``Float[I F]`` one vector an instance.
+        image_features: ``Float[N F]`` one vector an image.
+        views: ``[V I C]`` posteriors of several forward passes, aligned by instance.
+    """
+
+    index: Tensor
+    row: Tensor
+    posterior: Posterior | None = None
+    labels: Tensor | None = None
+    scores: Tensor | None = None
+    boxes: Tensor | None = None
+    features: Tensor | None = None
+    image_features: Tensor | None = None
+    views: Posterior | None = None
+
+    @property
+    def num_images(self) -> int:
+        """N."""
+        return self.index.numel()
+
+    def to(self, device: Device) -> Predictions:
+        """Move every field."""
+
+        def move(value: Tensor | Posterior | None) -> Tensor | Posterior | None:
+            return Posterior(value.probs.to(device), value.form) if isinstance(value, Posterior) else (
+                None if value is None else value.to(device)
+            )
+
+        return Predictions(**{f.name: move(getattr(self, f.name)) for f in fields(self)})  # type: ignore[arg-type]
+
+    @staticmethod
+    def concat(parts: Sequence[Predictions]) -> Predictions:
+        """Join the predictions of several batches; every part must have the same fields.
+
+        Raises:
+            ValueError: there is no part.
+        """
+        if not parts:
+            raise ValueError("parts must hold at least one Predictions, got none")
+        offsets = np.cumsum([0] + [part.num_images for part in parts])[:-1]
+        joined: dict[str, Tensor | Posterior | None] = {
+            "row": torch.cat([part.row + int(offset) for part, offset in zip(parts, offsets, strict=True)])
+        }
+        for field in fields(Predictions):
+            values = [getattr(part, field.name) for part in parts]
+            if field.name == "row":
+                continue
+            if values[0] is None:
+                joined[field.name] = None
+            elif isinstance(values[0], Posterior):
+                axis = 1 if field.name == "views" else 0
+                joined[field.name] = Posterior(torch.cat([v.probs for v in values], axis), values[0].form)
+            else:
+                joined[field.name] = torch.cat(values)
+        return Predictions(**joined)  # type: ignore[arg-type]
+
+    def take(self, images: Tensor) -> Predictions:
+        """Give the predictions of some images, in the order of ``images`` (``Long[n]``, positions in N)."""
+        position = torch.full((self.num_images,), -1, dtype=torch.long)
+        position[images] = torch.arange(images.numel())
+        kept = (position[self.row] >= 0).nonzero().flatten()
+        kept = kept[torch.argsort(position[self.row[kept]], stable=True)]
+        chosen: dict[str, Tensor | Posterior | None] = {"index": self.index[images], "row": position[self.row[kept]]}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in chosen:
+                continue
+            if value is None:
+                chosen[field.name] = None
+            elif field.name == "views":
+                chosen[field.name] = Posterior(value.probs[:, kept], value.form)
+            else:
+                chosen[field.name] = value[images] if field.name == "image_features" else value[kept]
+        return Predictions(**chosen)  # type: ignore[arg-type]
+
+    def save(self, folder: Path) -> None:
+        """Write one ``.npy`` a field and a small JSON, the folder whole or not at all."""
+        with whole_folder(folder) as temporary:
+            forms: dict[str, str | None] = {}
+            for field in fields(self):
+                value = getattr(self, field.name)
+                if value is None:
+                    continue
+                tensor = value.probs if isinstance(value, Posterior) else value
+                forms[field.name] = value.form.value if isinstance(value, Posterior) else None
+                write_array(temporary / f"{field.name}.npy", tensor.cpu().numpy())
+            write_json(temporary / "fields.json", forms)
+
+    @classmethod
+    def load(cls, folder: Path, *, memory_map: bool = False) -> Predictions:
+        """Read what :meth:`save` wrote, on the CPU."""
+        loaded: dict[str, Tensor | Posterior] = {}
+        for name, form in read_json(folder / "fields.json").items():
+            tensor = torch.from_numpy(read_array(folder / f"{name}.npy", memory_map=memory_map))
+            loaded[name] = Posterior(tensor, Form(form)) if form else tensor
+        return cls(**loaded)  # type: ignore[arg-type]

@@ -1,0 +1,135 @@
+"""Progress that a person sees: a live line on a terminal, one line a finished stage in a log file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from typing import Any, final
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from rich.console import Console
+from rich.status import Status
+
+log = logging.getLogger("alpl")
+
+SWEEP_TOTAL = "ALPL_SWEEP_TOTAL"  # set by the sweep's start hook, inherited by its jobs
+
+
+@final
+class Progress:
+    """Says which run of how many, cycle, stage and epoch is at work.
+
+    On a terminal the current line is redrawn in place, and a line stays for every tested cycle and every stage of more
+    than five seconds; elsewhere (a log file, a pipe) only these lines are written, and within a long stage a sign of
+    life every ``heartbeat_s``. The run's own log has every stage.
+
+    Args:
+        title: the run, e.g. "dispersion seed 0".
+        number: which run of the sweep, from 0, or None outside a sweep.
+        num_cycles: cycles of the run.
+        quiet: write nothing (all processes but the first).
+        heartbeat_s: seconds between signs of life away from a terminal.
+    """
+
+    def __init__(
+        self, title: str, number: int | None, num_cycles: int, *, quiet: bool = False, heartbeat_s: float = 30.0
+    ) -> None:
+        total = os.environ.get(SWEEP_TOTAL)
+        place = "" if number is None else f"run {number + 1}{'/' + total if total else ''} "
+        self._prefix = f"{place}{title}"
+        self._num_cycles = num_cycles
+        self._quiet = quiet
+        self._heartbeat_s = heartbeat_s
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._status: Status | None = None
+        self._line = ""
+        self._beat = time.monotonic()
+        if self._console.is_terminal and not quiet:
+            self._status = self._console.status("")
+            self._status.start()
+
+    def stage(self, cycle: int, stage: str) -> None:
+        """Say that a stage begins."""
+        self._line = f"{self._prefix} | cycle {cycle + 1}/{self._num_cycles} | {stage}"
+        self.within("")
+
+    def within(self, detail: str) -> None:
+        """Say how far the stage is, e.g. "epoch 3/30"."""
+        if self._quiet:
+            return
+        line = f"{self._line} {detail}".rstrip()
+        if self._status is not None:
+            self._status.update(_escaped(line))
+        elif time.monotonic() - self._beat >= self._heartbeat_s:
+            self.say(line)
+
+    def done(self, seconds: float, detail: str, *, shown: bool) -> None:
+        """Say that the stage ended; on the console only where ``shown`` or where it took long."""
+        line = f"{self._line} {detail} ({seconds:.1f} s)"
+        if shown or seconds > 5:
+            self.say(line)
+        else:
+            log.info(line)
+
+    def say(self, text: str) -> None:
+        """Write one line, to stay."""
+        self._beat = time.monotonic()
+        log.info(text)
+        if not self._quiet:
+            self._console.print(_escaped(text))
+
+    def close(self) -> None:
+        """Remove the live line."""
+        if self._status is not None:
+            self._status.stop()
+
+
+@final
+class FitProgress(Callback):
+    """Tells a :class:`Progress` the epoch, and within long epochs the batch."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._shown = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the epoch."""
+        self._show(trainer, 0)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Show the batch, at most twice a second."""
+        if time.monotonic() - self._shown > 0.5:
+            self._show(trainer, batch_idx + 1)
+
+    def _show(self, trainer: Trainer, batch: int) -> None:
+        self._shown = time.monotonic()
+        epochs = f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""
+        steps = f", step {trainer.global_step}/{trainer.max_steps}" if trainer.max_steps > 0 else ""
+        batches = f", batch {batch}/{trainer.num_training_batches}" if batch else ""
+        self._progress.within(f"epoch {trainer.current_epoch + 1}{epochs}{steps}{batches}")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def quiet_libraries() -> None:
+    """Keep libraries' own chatter out of the progress: Lightning's device notes and hints that do not apply here."""
+    for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if not sys.warnoptions:
+        import warnings
+
+        # The loaders give whole batches by one index operation: workers would only add copies.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        # Small pools have fewer batches than Lightning's logging interval; nothing is logged by step.
+        warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval.*")
+        # The module keeps its partial functions for itself; they are in the run's config.
+        warnings.filterwarnings("ignore", message=".*is an instance of `nn.Module`.*")
+        # torchvision and torch internals that Lightning 2.6 still calls
+        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")

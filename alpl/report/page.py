@@ -1,0 +1,122 @@
+"""The page: one HTML file that holds everything, runs no script and asks nobody for anything."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from alpl.report.aggregate import STAGES, Variant, seconds
+from alpl.report.figures import FigureFile
+from alpl.report.informativeness import MIN_IMAGES
+from alpl.report.paper import Line
+from alpl.report.tables import WideTable, metric_title, number
+from alpl.results import RunResult
+
+
+def render(
+    table: str,
+    runs: Sequence[RunResult],
+    tables: Sequence[WideTable],
+    figures: Sequence[FigureFile],
+    caption: str,
+    paper: Sequence[Line],
+    notes: Sequence[str],
+    out: Path,
+) -> str:
+    """Give the page of one table.
+
+    Args:
+        table: the table's name, the title of the page.
+        runs: its runs.
+        tables: one a data set.
+        figures: shown inside the page.
+        caption: what the experiment says about itself; may be empty.
+        paper: ours beside the paper's; may be empty.
+        notes: what the reader must know about the report itself.
+        out: the folder that the page will lie in, for the links to the run folders.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "metric_title": metric_title, "base64": _base64}
+    variants = [variant for one in tables for variant in one.variants]
+    stages = _stages(variants)
+    return environment.get_template("page.html.j2").render(
+        table=table,
+        caption=caption,
+        notes=notes,
+        status=Counter(run.status for run in runs),
+        runs=[(run, _link(run.folder, out)) for run in runs],
+        rows=list(dict.fromkeys(variant.label for variant in variants)),
+        seeds=sorted({run.seed for run in runs}),
+        tables=tables,
+        figures=figures,
+        paper=paper,
+        stages=stages,
+        seconds=[(variant, _seconds_per_cycle(variant, stages)) for variant in variants],
+        environment=_environment(runs),
+        min_images=MIN_IMAGES,
+    )
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _link(folder: Path, out: Path) -> str:
+    return quote(Path(os.path.relpath(folder, out.resolve())).as_posix()) + "/"
+
+
+def _stages(variants: Sequence[Variant]) -> list[str]:
+    found = {stage for variant in variants for _, stage in seconds(variant)}
+    return [stage for stage in STAGES if stage in found] + sorted(found - set(STAGES))
+
+
+def _seconds_per_cycle(variant: Variant, stages: Sequence[str]) -> list[float | None]:
+    """Mean over the cycles, for each stage and for all together; None where nothing was recorded."""
+    measured = seconds(variant)
+    means: list[float | None] = []
+    for stage in stages:
+        values = [mean for (_, name), (mean, _) in measured.items() if name == stage]
+        means.append(sum(values) / len(values) if values else None)
+    present = [mean for mean in means if mean is not None]
+    return [*means, sum(present) if present else None]
+
+
+def _environment(runs: Sequence[RunResult]) -> list[tuple[str, str]]:
+    """Give name -> value; where runs differ, each value with the number of its runs."""
+    values: dict[str, Counter[str]] = {}
+    for run in runs:
+        for name, value in _flat(run.environment):
+            values.setdefault(name, Counter())[value] += 1
+    return [(name, _values(found)) for name, found in values.items()]
+
+
+def _values(found: Counter[str]) -> str:
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(
+        f"{value} ({runs} {'run' if runs == 1 else 'runs'})" for value, runs in sorted(found.items())
+    )
+
+
+def _flat(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for name, value in environment.items():
+        pairs += (
+            [(f"{k}", str(v)) for k, v in value.items()]
+            if isinstance(value, Mapping)
+            else [(name, str(value))]
+        )
+    return pairs
