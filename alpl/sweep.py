@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
@@ -72,14 +71,12 @@ class SweepReport(Callback):
 
 
 def write_reports(folders: list[Path], runs: Path) -> None:
-    """Write and print the report of every table that the run folders belong to."""
+    """Write and print the report of every table that the run folders belong to, with all of the table's runs."""
     from alpl.report import summary, write_report  # here: plotting takes a second to import
     from alpl.results import find_runs
 
-    tables = defaultdict(list)
-    for result in find_runs(folders):
-        tables[result.table].append(result)
-    for table, results in sorted(tables.items()):
+    for table in sorted({result.table for result in find_runs(folders)}):
+        results = [result for result in find_runs([runs / table]) if result.table == table]
         page = write_report(table, results, runs / table / "report")
         print(summary(results))
         print(f"report: {page}")

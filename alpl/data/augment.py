@@ -214,8 +214,7 @@ def crop_boxes(
     first = fits.int().argmax(0)  # of equal values the first: the first try that fits
     drawn = tries.gather(0, first.view(1, -1, 1).expand(1, -1, 2))[0]  # [B 2]
     room = limit - drawn + 1
-    # rounding may lift position * room to room itself
-    corner = torch.minimum((position.T * room).long(), room - 1)
+    corner = (position.T * room).long()  # the largest draw, 1 - 2^-24, times room still rounds below room
     fallback = torch.tensor(_center_box(height, width, ratio)).to(area.device, non_blocking=True)
     return torch.where(fits.any(0).view(-1, 1), torch.cat([corner, drawn], 1), fallback)
 

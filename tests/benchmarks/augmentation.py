@@ -7,8 +7,8 @@ CIFAR10 does it: Image.fromarray, RandomCrop(32, 4), RandomHorizontalFlip, ToTen
 main process with 2 threads, and once more with 1. The images are random bytes of CIFAR's size. Repeats are
 interleaved, the median counts; starting the workers is not counted, nor is a first batch of each.
 
-Needs both cores for itself: beside other programs, 2 threads that wait for each other can be slower than 1 by an
-order of magnitude. Compare the load that is printed with 0.
+Needs both cores for itself: beside other programs, 2 threads that wait for each other can be slower than 1 by
+an order of magnitude. Compare the load that is printed with 0.
 """
 
 from __future__ import annotations

@@ -145,10 +145,18 @@ def test_crop_boxes_fall_back_as_torchvision_does(height, width):
     assert found.tolist() == [_torchvision_fallback(height, width, ratio)] * 3
 
 
-def test_a_position_of_almost_one_stays_inside():
-    almost = torch.full((2, 4), 1 - 2**-24)
-    boxes = crop_boxes(torch.full((10, 4), 0.25), torch.ones(10, 4), almost, (30, 30), (1.0, 1.0))
-    assert boxes.tolist() == [[15, 15, 15, 15]] * 4
+@pytest.mark.parametrize("side", [*range(1, 40), 224, 500, 1024])
+def test_the_largest_draw_stays_inside(side):
+    largest = torch.full((2, 1), 1 - 2**-24)
+    one_pixel = torch.full((10, 1), 1 / side**2)
+    boxes = crop_boxes(one_pixel, torch.ones(10, 1), largest, (side, side), (1.0, 1.0))
+    assert boxes.tolist() == [[side - 1, side - 1, 1, 1]]
+
+
+def test_a_try_without_pixels_does_not_fit():
+    area = torch.tensor([[0.2 / 64], [1 / 64], [1.0]])  # 0 x 0, 1 x 1, 8 x 8 pixels
+    boxes = crop_boxes(area, torch.ones(3, 1), torch.zeros(2, 1), (8, 8), (1.0, 1.0))
+    assert boxes.tolist() == [[0, 0, 1, 1]]
 
 
 def test_random_resized_crop_has_torchvisions_distribution(monkeypatch):
