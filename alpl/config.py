@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,11 @@ def check_config(config: DictConfig) -> None:
     for name in config:
         if name not in TOP_LEVEL:
             raise ConfigError(f"unknown config key {name!r}{_did_you_mean(str(name), TOP_LEVEL)}")
+    for name in ("seed", "num_members"):
+        if isinstance(config[name], bool) or not isinstance(config[name], int):
+            raise ConfigError(f"{name} must be an int, got {config[name]!r}")
+    if config.num_threads is not None and not (isinstance(config.num_threads, int) and config.num_threads > 0):
+        raise ConfigError(f"num_threads must be null or an int > 0, got {config.num_threads!r}")
     resolved = OmegaConf.to_container(config, resolve=True)
     for place, node in _targets(resolved, ""):
         _check_arguments(place, node)
@@ -105,11 +111,14 @@ def _check_arguments(place: str, node: Mapping[str, Any]) -> None:
     from hydra.utils import get_object
 
     path = node["_target_"]
+    logging.disable(logging.ERROR)  # hydra logs what it also raises
     try:
         target = get_object(path)
     except Exception as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{place}._target_ must name something that can be imported, got {path!r}: {reason}") from error
+    finally:
+        logging.disable(logging.NOTSET)
     try:
         parameters = inspect.signature(target).parameters
     except (TypeError, ValueError):  # built-in types tell no signature

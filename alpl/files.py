@@ -84,13 +84,21 @@ def write_tensors(path: Path, state: dict[str, Any]) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
-    """Load a state dict on the CPU with ``weights_only=True``: a checkpoint cannot run code."""
+    """Load a state dict on the CPU with ``weights_only=True``: a checkpoint cannot run code.
+
+    Raises:
+        ConfigError: the file does not exist, or holds anything but tensors and plain values.
+    """
+    import pickle
+
     import torch
 
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ConfigError(f"checkpoint file does not exist: {path}") from error
+    except (pickle.UnpicklingError, EOFError) as error:
+        raise ConfigError(f"checkpoint file must hold only tensors and plain values: {path}") from error
     return state
 
 

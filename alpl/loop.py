@@ -117,8 +117,9 @@ class ActiveLearning:
         self.budgets = experiment.schedule.budgets(candidates.index.numel(), initial.numel())
         self.num_cycles = len(self.budgets) + 1
         self.needs = self._needs()
-        self._check_provided(self._make_module())
-        self._make_trainer()  # a setting that the trainer refuses must not wait until the first fit
+        module = self._make_module()
+        self._check_provided(module)
+        self._check_settings(module)
         self.progress = progress(self.num_cycles)
 
     # --- the cycle
@@ -319,6 +320,14 @@ class ActiveLearning:
             return Need.NOTHING
         analysis = Need.POSTERIOR if self.experiment.informativeness else Need.NOTHING
         return self.experiment.acquisition.needs | analysis
+
+    def _check_settings(self, module: AbstractModule) -> None:
+        """Make what is made again in every fit: a value that it refuses must not wait until then."""
+        for name, make in (("model.optimizer or model.scheduler", module.configure_optimizers), ("trainer", self._make_trainer)):
+            try:
+                make()
+            except Exception as error:
+                raise ConfigError(f"{name} refuses its settings: {type(error).__name__}: {error}") from error
 
     def _check_provided(self, module: AbstractModule) -> None:
         from_module = module.provides | (Need.VIEWS if self.experiment.num_members > 1 else Need.NOTHING)

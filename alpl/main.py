@@ -6,10 +6,9 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 import torch
@@ -33,39 +32,56 @@ log = logging.getLogger("alpl")
 
 USER_ERRORS = (ConfigError, DataError, RunLockedError)
 
+_TRACES = "ALPL_TRACES"  # whether the user set HYDRA_FULL_ERROR; inherited by the processes of a launcher
+
 
 def cli() -> None:
-    """Entry point of the console script; errors in the command line or a config are one line and exit status 2."""
-    show_traces = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    """Entry point of the console script; errors in the command line or a config are one line and exit status 2.
+
+    HYDRA_FULL_ERROR=1 shows the trace instead.
+    """
+    os.environ.setdefault(_TRACES, os.environ.get("HYDRA_FULL_ERROR", "0"))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hydra then lets its errors through to us
     register_experiments()
     try:
         run()
-    except (*USER_ERRORS, HydraException, OmegaConfBaseException) as error:
-        if show_traces:
-            raise
-        print(f"alpl: error: {one_line(error)}", file=sys.stderr)
-        sys.exit(2)
+    except (HydraException, OmegaConfBaseException) as error:
+        _refuse(error)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def run(config: DictConfig) -> None:
-    """Run one experiment. In a sweep a failure is noted and the next run begins; alone it is raised."""
+    """Run one experiment. In a sweep a failure is noted and the next run begins."""
     quiet_libraries()
     _tell_child_processes()
-    if not in_sweep():
-        run_experiment(config)
+    if in_sweep():
+        _run_job(config)
         return
-    outcome = Outcome(job_number(), None, None)
     try:
-        outcome = Outcome(job_number(), str(run_experiment(config).path), None)
+        run_experiment(config)
+    except USER_ERRORS as error:
+        _refuse(error)
+
+
+def _run_job(config: DictConfig) -> None:
+    """Run a job of a sweep and leave its outcome for the sweep's end."""
+    folder, fault = None, None
+    try:
+        folder = str(run_path(config))
+        run_experiment(config)
     except Exception as error:
-        outcome = Outcome(job_number(), str(run_path(config)), one_line(error))
-        print(f"alpl: error: run {job_number() + 1}: {one_line(error)}", file=sys.stderr)
-        if not isinstance(error, USER_ERRORS):
+        fault = one_line(error)
+        print(f"alpl: error: run {job_number() + 1}: {fault}", file=sys.stderr)
+        if not isinstance(error, USER_ERRORS) or os.environ[_TRACES] == "1":
             traceback.print_exc()
-    finally:
-        write_outcome(outcome)
+    write_outcome(Outcome(job_number(), folder, fault))
+
+
+def _refuse(error: Exception) -> NoReturn:
+    if os.environ[_TRACES] == "1":
+        raise error
+    print(f"alpl: error: {one_line(error)}", file=sys.stderr)
+    sys.exit(2)
 
 
 def run_experiment(config: DictConfig) -> RunFolder:
@@ -120,62 +136,56 @@ def make_experiment(config: DictConfig) -> Experiment:
 
 def one_line(error: BaseException) -> str:
     """Give an error's message on one line, with its type where the type says what went wrong."""
-    cause: BaseException = error
-    while cause.__cause__ is not None and not isinstance(cause, USER_ERRORS):
-        cause = cause.__cause__  # hydra wraps what a constructor raised
-    shown = cause if isinstance(cause, USER_ERRORS) else error
-    text = " ".join(str(shown).split()).replace(" Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace.", "")
-    known = isinstance(shown, (*USER_ERRORS, HydraException, OmegaConfBaseException))
-    return text if known and text else f"{type(shown).__name__}: {text}"
+    text = " ".join(str(error).split())
+    for noise in (" Config search path:", " Set the environment variable HYDRA_FULL_ERROR", " See https://hydra.cc"):
+        text = text.split(noise)[0]
+    known = isinstance(error, (*USER_ERRORS, HydraException, OmegaConfBaseException))
+    return text if known and text else f"{type(error).__name__}: {text}"
 
 
 def _run_in(folder: RunFolder, config: DictConfig, stale: str | None) -> None:
-    try:
-        experiment = _made(partial(make_experiment, config))
-        is_main = rank_zero_only.rank == 0
-        title = _title(config)
-        show = partial(Progress, title, job_number() if in_sweep() else None, quiet=not is_main)
-        learning = ActiveLearning(experiment, folder, show)
-    except Exception as error:
-        if rank_zero_only.rank == 0 and not folder.journal:
-            folder.write_error(one_line(error) + "\n")
-        raise
-    progress = learning.progress
+    learning = _set_up(folder, config)
+    experiment, progress = learning.experiment, learning.progress
+    is_main = rank_zero_only.rank == 0
+    handler = _log_to(folder.path / "run.log") if is_main else logging.NullHandler()
     try:
         if is_main:
             _describe(folder, config, learning.num_cycles)
             folder.write_error(None)
-            handler = _log_to(folder.path / "run.log")
-            progress.say(f"{title} | {'goes on' if folder.journal else 'starts'} in {folder.path}")
+            progress.say(f"{_title(config)} | {'goes on' if folder.journal else 'starts'} in {folder.path}")
             if stale:
-                progress.say(f"{title} | took over the lock of {stale}, which is gone")
+                progress.say(f"{_title(config)} | took over the lock of {stale}, which is gone")
             experiment.logger.start(_description(config, learning.num_cycles), folder.path)
         learning.run()
         if is_main:
             experiment.logger.finish(failed=False)
-            progress.say(f"{title} | finished")
+            progress.say(f"{_title(config)} | finished")
     except Exception as error:
         if is_main:
-            experiment.logger.finish(failed=True)
             folder.write_error(traceback.format_exc() + one_line(error) + "\n")
+            experiment.logger.finish(failed=True)
         raise
     finally:
         progress.close()
-        if is_main:
-            log.removeHandler(handler)
-            handler.close()
+        log.removeHandler(handler)
+        handler.close()
 
 
-def _made(make: Callable[[], Experiment]) -> Experiment:
-    """Make the parts; what a constructor refuses is a matter of the config."""
+def _set_up(folder: RunFolder, config: DictConfig) -> ActiveLearning:
+    """Make and check all parts; whatever goes wrong before any training is a matter of the config or the data."""
+    is_main = rank_zero_only.rank == 0
+    show = partial(Progress, _title(config), job_number() if in_sweep() else None, quiet=not is_main)
     try:
-        return make()
-    except HydraException as error:
-        cause = error.__cause__
-        if isinstance(cause, (TypeError, ValueError)):
-            place = str(error).splitlines()[-1]
-            raise ConfigError(f"{one_line(cause)} ({place})") from error
-        raise
+        return ActiveLearning(make_experiment(config), folder, show)
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, HydraException) and error.__cause__ else error
+        place = str(error).splitlines()[-1] if isinstance(error, HydraException) and "full_key" in str(error) else ""
+        message = one_line(cause) + (f" ({place})" if place else "")
+        if is_main and not folder.journal:
+            folder.write_error(message + "\n")
+        if isinstance(cause, (DataError, RunLockedError)) or cause is error and isinstance(error, ConfigError):
+            raise
+        raise ConfigError(message) from error
 
 
 def _describe(folder: RunFolder, config: DictConfig, num_cycles: int) -> None:

@@ -34,8 +34,10 @@ class BenchmarkOracle(AbstractOracle):
         """See the base class.
 
         Raises:
-            ValueError: an index is outside the data set.
+            ValueError: an index is outside the data set, or no integer.
         """
-        if index.numel() and not (0 <= int(index.min()) and int(index.max()) < len(self._targets)):
-            raise ValueError(f"index must lie in [0, {len(self._targets)}), got {index[:5].tolist()}")
-        return self._targets[index.to(torch.long)]
+        if index.dtype != torch.long:
+            raise ValueError(f"index must be Long[n], got {index.dtype} of shape {list(index.shape)}")
+        if (outside := index[(index < 0) | (index >= len(self._targets))]).numel():
+            raise ValueError(f"index must lie in [0, {len(self._targets)}), got {outside[:5].tolist()}")
+        return self._targets[index]

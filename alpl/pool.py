@@ -38,6 +38,8 @@ class Pool:
     def __post_init__(self) -> None:
         if self.cycle.dtype != torch.long or self.cycle.ndim != 1:
             raise ValueError(f"cycle must be Long[N], got {self.cycle.dtype} of shape {list(self.cycle.shape)}")
+        if (wrong := self.cycle[self.cycle < EXCLUDED]).numel():
+            raise ValueError(f"cycle must be >= {EXCLUDED}, got {wrong[:5].tolist()}")
 
     @classmethod
     def create(cls, num_images: int, initial: Index, excluded: Index | None = None) -> Pool:
@@ -108,19 +110,22 @@ class Pool:
         """Read what :meth:`save` wrote.
 
         Raises:
-            DataError: the file is not a pool file.
+            DataError: the file is not a whole pool file.
         """
         try:
             head, *rows = path.read_text(encoding="utf-8").splitlines()
             num_images = int(head.split("num_images=")[1].split()[0])
+            num_labeled = int(head.split("num_labeled=")[1].split()[0])
             pairs = [(int(index), int(cycle)) for index, cycle in csv.reader(rows[1:])]
+            index, value = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T
+            cycle = torch.full((max(num_images, 0),), UNLABELED, dtype=torch.long)
+            cycle[_checked(index, num_images, "index")] = value
+            pool = cls(cycle)
         except (IndexError, ValueError) as error:
             raise DataError(f"{path} is not a pool file (index,cycle under a num_images line): {error}") from error
-        cycle = torch.full((num_images,), UNLABELED, dtype=torch.long)
-        if pairs:
-            index, value = torch.tensor(pairs).T
-            cycle[_checked(index, num_images, str(path))] = value
-        return cls(cycle)
+        if pool.num_labeled != num_labeled:
+            raise DataError(f"{path} must list num_labeled={num_labeled} labeled images, lists {pool.num_labeled}")
+        return pool
 
 
 def _checked(index: Index, num_images: int, name: str) -> Index:

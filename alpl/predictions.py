@@ -44,7 +44,7 @@ class Need(Flag):
 
     def names(self) -> str:
         """Give the names of the set flags, for messages."""
-        return ", ".join(flag.name or "" for flag in Need if flag in self) or "NOTHING"
+        return ", ".join(flag.name or "" for flag in Need if flag.value and flag in self) or "NOTHING"
 
 
 FROM_MODULE = Need.POSTERIOR | Need.IMAGE_FEATURES | Need.FEATURES | Need.BOXES | Need.VIEWS
@@ -92,7 +92,7 @@ class Posterior:
         probs = self.probs
         if self.form is Form.SIGMOID:
             rest = 1 - probs
-            return -(torch.xlogy(probs, probs) + torch.xlogy(rest, rest)).sum(-1)
+            return -(torch.xlogy(probs, probs) + torch.xlogy(rest, rest)).sum(-1) + 0.0
         return -torch.xlogy(probs, probs).sum(-1) + 0.0  # + 0.0: a certain posterior gives 0, not -0
 
     def __getitem__(self, chosen: Tensor | int) -> Posterior:
@@ -146,10 +146,14 @@ class Predictions:
         """Join the predictions of several batches; every part must have the same fields.
 
         Raises:
-            ValueError: there is no part.
+            ValueError: there is no part, or two parts differ in their fields or in the form of a posterior.
         """
         if not parts:
             raise ValueError("parts must hold at least one Predictions, got none")
+        first = parts[0]._forms()
+        for part in parts[1:]:
+            if (forms := part._forms()) != first:
+                raise ValueError(f"parts must have the same fields, got {first} and {forms}")
         offsets = np.cumsum([0] + [part.num_images for part in parts])[:-1]
         joined: dict[str, Tensor | Posterior | None] = {
             "row": torch.cat([part.row + int(offset) for part, offset in zip(parts, offsets, strict=True)])
@@ -168,9 +172,15 @@ class Predictions:
         return Predictions(**joined)  # type: ignore[arg-type]
 
     def take(self, images: Tensor) -> Predictions:
-        """Give the predictions of some images, in the order of ``images`` (``Long[n]``, positions in N)."""
-        position = torch.full((self.num_images,), -1, dtype=torch.long)
-        position[images] = torch.arange(images.numel())
+        """Give the predictions of some images, in the order of ``images`` (``Long[n]``, positions in N).
+
+        Raises:
+            ValueError: an image is named more than once.
+        """
+        if len(set(images.tolist())) != images.numel():
+            raise ValueError(f"images must be different positions, got repeats among {images.numel()}")
+        position = torch.full_like(self.index, -1)
+        position[images] = torch.arange(images.numel(), device=self.index.device)
         kept = (position[self.row] >= 0).nonzero().flatten()
         kept = kept[torch.argsort(position[self.row[kept]], stable=True)]
         chosen: dict[str, Tensor | Posterior | None] = {"index": self.index[images], "row": position[self.row[kept]]}
@@ -189,15 +199,11 @@ class Predictions:
     def save(self, folder: Path) -> None:
         """Write one ``.npy`` a field and a small JSON, the folder whole or not at all."""
         with whole_folder(folder) as temporary:
-            forms: dict[str, str | None] = {}
-            for field in fields(self):
-                value = getattr(self, field.name)
-                if value is None:
-                    continue
+            for name in self._forms():
+                value = getattr(self, name)
                 tensor = value.probs if isinstance(value, Posterior) else value
-                forms[field.name] = value.form.value if isinstance(value, Posterior) else None
-                write_array(temporary / f"{field.name}.npy", tensor.cpu().numpy())
-            write_json(temporary / "fields.json", forms)
+                write_array(temporary / f"{name}.npy", tensor.cpu().numpy())
+            write_json(temporary / "fields.json", self._forms())
 
     @classmethod
     def load(cls, folder: Path, *, memory_map: bool = False) -> Predictions:
@@ -207,3 +213,12 @@ class Predictions:
             tensor = torch.from_numpy(read_array(folder / f"{name}.npy", memory_map=memory_map))
             loaded[name] = Posterior(tensor, Form(form)) if form else tensor
         return cls(**loaded)  # type: ignore[arg-type]
+
+    def _forms(self) -> dict[str, str | None]:
+        """Name the fields that are there, and the form of those that are posteriors."""
+        present = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: value.form.value if isinstance(value, Posterior) else None
+            for name, value in present.items()
+            if value is not None
+        }

@@ -162,6 +162,8 @@ class RunFolder:
                     f"run folder is in use by {holder or 'another process'}: {self.path}"
                 ) from error
             _replace_text(stream, f"process {os.getpid()} on {socket.gethostname()}")
+            for leftover in list(self.path.rglob(".*.tmp")):  # of writers that were killed: see alpl/files.py
+                self.remove(leftover)
             try:
                 yield holder or None
             finally:

@@ -34,7 +34,7 @@ def num_images_of(amount: Amount, total: int, name: str = "amount") -> int:
     >>> num_images_of(2000, 50_000), num_images_of(0.1, 50_000), num_images_of("0.1 %", 50_000)
     (2000, 5000, 50)
     """
-    expected = "an int (images), a float in (0, 1] (a fraction) or a text such as '10%'"
+    given, expected = amount, "an int (images), a float in (0, 1] (a fraction) or a text such as '10%'"
     if isinstance(amount, str):
         if not (match := re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*%\s*", amount)):
             raise ConfigError(f"{name} must be {expected}, got {amount!r}")
@@ -43,12 +43,12 @@ def num_images_of(amount: Amount, total: int, name: str = "amount") -> int:
         raise ConfigError(f"{name} must be {expected}, got {amount!r}")
     if isinstance(amount, float):
         if not 0 < amount <= 1:
-            raise ConfigError(f"{name} must be {expected}, got {amount}")
+            raise ConfigError(f"{name} must be {expected}, got {given!r}")
         number = int(amount * total + 0.5 + 1e-9)  # 0.29 * 100 is 28.999999999999996
     else:
         number = amount
     if not 0 < number <= total:
-        raise ConfigError(f"{name} must come to 1 to {total} images, got {amount!r} = {number} images")
+        raise ConfigError(f"{name} must come to 1 to {total} images, got {given!r} = {number} images")
     return number
 
 
@@ -142,8 +142,8 @@ class IndexFileInitial(AbstractInitialSet):
         """
         try:
             lines = self.path.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise ConfigError(f"schedule.initial.path must be a readable file, got {self.path}: {error}") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"schedule.initial.path must be a readable text file, got {self.path}: {error}") from error
         rows = [line.split(",") for line in lines if line.strip() and not line.startswith(("#", "index"))]
         try:
             index = torch.tensor([int(row[0]) for row in rows if len(row) == 1 or int(row[1]) == 0])

@@ -117,7 +117,8 @@ class AbstractRanking(AbstractAcquisition):
         """Choose the images of highest utility.
 
         Raises:
-            ValueError: the utility has the wrong shape, or holds NaN or infinite values.
+            ValueError: the utility has the wrong shape, or holds NaN or infinite values; or the budget is
+                negative or exceeds the unlabeled images.
         """
         unlabeled = context.pool.unlabeled
         utility = self.utility(context).detach().cpu().double()
@@ -127,8 +128,8 @@ class AbstractRanking(AbstractAcquisition):
         if (bad := ~utility.isfinite()).any():
             where = unlabeled[bad][:5].tolist()
             raise ValueError(f"{name}.utility must be finite, got {int(bad.sum())} NaN or infinite values, images {where}")
-        if context.budget > len(unlabeled):
-            raise ValueError(f"budget must be <= {len(unlabeled)} unlabeled images, got {context.budget}")
+        if not 0 <= context.budget <= len(unlabeled):
+            raise ValueError(f"budget must be in [0, {len(unlabeled)}] images, got {context.budget}")
         shuffled = torch.randperm(len(unlabeled), generator=context.generator("ties"))
         order = shuffled[torch.argsort(utility[shuffled], descending=True, stable=True)][: context.budget]
         return Query(unlabeled[order], utility[order], utility)

@@ -38,6 +38,8 @@ def label_dispersion(history: np.ndarray, chunk: int = 8192) -> Tensor:
     num_epochs, num_images = history.shape
     if num_epochs == 0:
         raise ValueError("history must hold at least one epoch, got 0: label dispersion needs a trained model")
+    if num_images and (lowest := int(history.min())) < 0:
+        raise ValueError(f"history must hold labels >= 0, got {lowest}")
     dispersion = torch.empty(num_images, dtype=torch.float64)
     for start in range(0, num_images, chunk):
         labels = torch.from_numpy(np.asarray(history[:, start : start + chunk], dtype=np.int64)).T

@@ -41,10 +41,13 @@ def torchvision_backbone(in_channels: int, name: str, weights: str | None = None
         ConfigError: unknown name or weights, or ``in_channels`` is not 3.
     """
     _require_rgb(in_channels, name)
+    # without this, a detector's name would fetch the weights of its backbone before anything is said
+    if name not in torchvision.models.list_models(module=torchvision.models):
+        raise ConfigError(f"name must be a classification network of torchvision, got {name!r}")
     try:
         network = torchvision.models.get_model(name, weights=weights)
     except (ValueError, KeyError) as error:
-        raise ConfigError(f"name and weights must be known to torchvision, got {name!r}, {weights!r}: {error}") from error
+        raise ConfigError(f"weights must be known to torchvision for {name}, got {weights!r}") from error
     return without_classifier(network)
 
 
@@ -66,7 +69,7 @@ def timm_backbone(in_channels: int, name: str, pretrained: bool = False, **optio
         raise ConfigError("timm_backbone needs the package timm: pip install 'alpl[timm]'") from error
     try:
         network: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0, in_chans=in_channels, **options)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise ConfigError(f"name must be known to timm, got {name!r}: {error}") from error
     network.num_features = network.head_hidden_size  # what comes out; num_features is what enters the head's own layers
     return network

@@ -7,6 +7,8 @@ from typing import Protocol, final
 
 from torch import Tensor, nn
 
+from alpl.errors import ConfigError
+
 
 class Backbone(Protocol):
     """A module ``[B C H W] -> [B F]`` that knows its F."""
@@ -29,7 +31,7 @@ class ClassificationNetwork(nn.Module):
         dropout: probability before the head; what MC-dropout draws from.
 
     Raises:
-        ValueError: ``dropout`` is outside [0, 1).
+        ConfigError: ``dropout`` is outside [0, 1).
     """
 
     def __init__(
@@ -37,7 +39,7 @@ class ClassificationNetwork(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+            raise ConfigError(f"dropout must be in [0, 1), got {dropout}")
         self.backbone = backbone(in_channels=in_channels)
         num_features: int = self.backbone.num_features  # type: ignore[assignment]
         self.dropout = nn.Dropout(dropout)

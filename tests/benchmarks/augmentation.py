@@ -8,13 +8,12 @@ main process with 2 threads, and once more with 1. The images are random bytes o
 interleaved, the median counts; starting the workers is not counted, nor is a first batch of each.
 
 Needs both cores for itself: beside other programs, 2 threads that wait for each other can be slower than 1 by
-an order of magnitude. Compare the load that is printed with 0.
+an order of magnitude. A wide range of the repeats says that this happened.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import time
 from collections.abc import Iterator
@@ -81,7 +80,6 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
-    load = os.getloadavg()[0]
     images = torch.randint(0, 256, (NUM_IMAGES, 3, 32, 32), dtype=torch.uint8)
     per_epoch = NUM_IMAGES // arguments.batch_size
     ways = {  # how it works, threads, batches: each way about half a second or more
@@ -94,7 +92,6 @@ def main() -> None:
         for way, (make, num_threads, num_batches) in ways.items():
             torch.set_num_threads(num_threads)
             measured[way].append(images_per_second(make(images, arguments.batch_size), num_batches))
-    print(f"load of the last minute before the start: {load:.2f} processes on {os.cpu_count()} cores")
     base = statistics.median(measured["torchvision, 2 workers"])
     print(f"batch size {arguments.batch_size}: images a second, median of {arguments.repeats} (range)")
     for name, speeds in measured.items():

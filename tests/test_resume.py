@@ -1,0 +1,70 @@
+"""A killed run goes on where it stopped, and what it leaves is what an undisturbed run leaves, byte for byte."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alpl.run_folder import RunFolder
+
+HARNESS = Path(__file__).parent / "kill_harness.py"
+NUM_KILLS = int(os.environ.get("ALPL_TEST_KILLS", "8"))
+
+# What differs by nature: seconds, the machine's answer to "when".
+TIMED = {"journal.jsonl", "run.log", "environment.json", "lock"}
+
+RUN = ["acquisition=dispersion", "trainer.max_epochs=12", "schedule.cycles=3", "checkpoint_every_s=0"]
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    """Every file of a run that must not depend on how often it was killed."""
+    return {
+        str(path.relative_to(run)): path.read_bytes()
+        for path in sorted(run.rglob("*"))
+        if path.is_file() and path.name not in TIMED
+    }
+
+
+def harness(runs: Path, kills: int, mean_s: float, *overrides: str, seed: int = 0) -> dict[str, int]:
+    command = [sys.executable, str(HARNESS), str(seed), str(kills), str(mean_s), "--", f"paths.runs={runs}", *overrides]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=570)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def only_run(runs: Path) -> Path:
+    (path,) = [file.parent for file in runs.rglob("run.json")]
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "extra",
+    [[], ["acquisition=bald", "num_members=2", "data.labeled_fraction=0.5"]],
+    ids=["dispersion", "ensemble_balanced_batches"],
+)
+def test_killed_at_random_moments_equals_undisturbed(tmp_path: Path, extra: list[str]) -> None:
+    overrides = [*RUN, *extra]
+    assert harness(tmp_path / "whole", 0, 1.0, *overrides) ["status"] == 0
+    whole = only_run(tmp_path / "whole")
+    seconds = sum(entry.get("seconds", 0) for entry in RunFolder(whole).journal)
+    outcome = harness(tmp_path / "killed", NUM_KILLS, seconds / NUM_KILLS, *overrides)
+    killed = only_run(tmp_path / "killed")
+    assert outcome["status"] == 0 and outcome["killed"] > NUM_KILLS // 3 and outcome["killed_in_fit"], outcome
+    assert contents(killed).keys() == contents(whole).keys()
+    different = [name for name, data in contents(whole).items() if contents(killed)[name] != data]
+    # the two folders' own paths stand in config.yaml
+    assert [name for name in different if name != "config.yaml"] == []
+    assert whole.name == killed.name
+
+
+def test_the_same_command_again_does_nothing(tmp_path: Path) -> None:
+    overrides = ["acquisition=entropy", "trainer.max_epochs=2", "schedule.cycles=1"]
+    harness(tmp_path, 0, 1.0, *overrides)
+    run = only_run(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    harness(tmp_path, 0, 1.0, *overrides)
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()} == before
