@@ -26,10 +26,28 @@ def _top_level(name: str) -> Path:
 CONF = _top_level("conf")
 EXPERIMENTS = _top_level("experiments")
 
-TOP_LEVEL = (
-    "data model schedule acquisition oracle callbacks trainer logger paths report table row seed num_threads num_members "
-    "warm_start informativeness checkpoint_every_s keep_models keep_predictions"
-).split()
+TOP_LEVEL = [
+    "data",
+    "model",
+    "schedule",
+    "acquisition",
+    "oracle",
+    "callbacks",
+    "trainer",
+    "logger",
+    "paths",
+    "report",
+    "table",
+    "row",
+    "seed",
+    "num_threads",
+    "num_members",
+    "warm_start",
+    "informativeness",
+    "checkpoint_every_s",
+    "keep_models",
+    "keep_predictions",
+]
 
 # What does not change a run's results, and so is no part of its key.
 _NOT_CONTENT = ("paths", "logger", "report", "table", "row", "checkpoint_every_s", "keep_models", "keep_predictions")
@@ -61,9 +79,9 @@ def content_of(config: DictConfig, *, any_seed: bool = False) -> dict[str, Any]:
         neutral.seed = "seed"
     content = OmegaConf.to_container(neutral, resolve=True)
     assert isinstance(content, dict)
-    content = {str(name): value for name, value in content.items() if name not in _NOT_CONTENT}
-    _remove_places(content["data"])
-    return content
+    counting = {str(name): value for name, value in content.items() if name not in _NOT_CONTENT}
+    _remove_places(counting["data"])
+    return counting
 
 
 def _remove_places(source: Any) -> None:
@@ -116,20 +134,24 @@ def _check_arguments(place: str, node: Mapping[str, Any]) -> None:
         target = get_object(path)
     except Exception as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"{place}._target_ must name something that can be imported, got {path!r}: {reason}") from error
+        raise ConfigError(
+            f"{place}._target_ must name something that can be imported, got {path!r}: {reason}"
+        ) from error
     finally:
         logging.disable(logging.NOTSET)
     try:
-        parameters = inspect.signature(target).parameters
+        parameters = dict(inspect.signature(target).parameters)
     except (TypeError, ValueError):  # built-in types tell no signature
         return
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        parameters = {**parameters, **_options(target)}
+        parameters |= _options(target)
         if _takes_anything(target):
             return
     for name in node:
         if name not in parameters and not str(name).startswith("_"):
-            raise ConfigError(f"{place}.{name}: {path} takes no such argument{_did_you_mean(str(name), list(parameters))}")
+            raise ConfigError(
+                f"{place}.{name}: {path} takes no such argument{_did_you_mean(str(name), list(parameters))}"
+            )
 
 
 def _options(target: Any) -> dict[str, inspect.Parameter]:

@@ -10,8 +10,21 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy", "scikit-learn",
-            "scipy", "faiss-cpu", "faiss-gpu-cu12", "timm", "wandb")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "lightning",
+    "hydra-core",
+    "omegaconf",
+    "torchmetrics",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "faiss-cpu",
+    "faiss-gpu-cu12",
+    "timm",
+    "wandb",
+)
 
 
 def describe_environment() -> dict[str, Any]:
@@ -23,7 +36,9 @@ def describe_environment() -> dict[str, Any]:
         "git_dirty": dirty,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"CPU, {torch.get_num_threads()} threads",
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
     }
 

@@ -24,7 +24,8 @@ def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open(mode, **({} if "b" in mode else {"encoding": "utf-8", "newline": ""})) as stream:
+        text = {"encoding": None, "newline": None} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+        with temporary.open(mode, **text) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())

@@ -26,14 +26,15 @@ def predict_batches(
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
-        with torch.no_grad():
-            for batch in loader:
+        for batch in loader:
+            with torch.no_grad():  # not around the yield: it would reach into the caller
                 batch = trainer.strategy.batch_to_device(batch)  # through the data module's transfer hooks
                 with trainer.precision_plugin.predict_step_context():
-                    yield module.predict_batch(batch, needs)
+                    part = module.predict_batch(batch, needs)
+            yield part
     finally:
-        for part, mode in modes:
-            part.training = mode
+        for submodule, mode in modes:
+            submodule.training = mode
 
 
 def gather_rows(trainer: Trainer, parts: Sequence[Tensor]) -> np.ndarray:

@@ -19,7 +19,6 @@ from typing import Any, final
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities import rank_zero_only
 
 from alpl.acquisition.base import AbstractAcquisition, Context, Query
 from alpl.callbacks.base import AbstractProvider
@@ -36,6 +35,7 @@ from alpl.modules.ensemble import ClassifierEnsemble
 from alpl.oracle import AbstractOracle
 from alpl.pool import Pool
 from alpl.predictions import FROM_MODULE, Need, Predictions
+from alpl.processes import rank
 from alpl.progress import FitProgress, Progress
 from alpl.run_folder import CycleFiles, RunFolder
 from alpl.schedule import Schedule
@@ -147,7 +147,9 @@ class ActiveLearning:
         if not files.pool.exists():
             pool.save(files.pool)
         elif not torch.equal(Pool.load(files.pool).cycle, pool.cycle):
-            raise ConfigError(f"{files.pool} holds another pool than this run's: the data set or its files have changed")
+            raise ConfigError(
+                f"{files.pool} holds another pool than this run's: the data set or its files have changed"
+            )
 
     def _fit(self, cycle: int, member: int, data: ImageDataModule) -> None:
         files, stage = self.folder.cycle(cycle), "fit" if member == 0 else f"fit_{member}"
@@ -197,7 +199,7 @@ class ActiveLearning:
             module.needs = self.needs & FROM_MODULE
             which = {"unlabeled": pool.unlabeled} | ({"labeled": pool.labeled} if Need.LABELED in self.needs else {})
             for name, index in which.items():
-                seed_all(derive_seed(self.experiment.seed, "predict", name, cycle, rank_zero_only.rank))
+                seed_all(derive_seed(self.experiment.seed, "predict", name, cycle, rank()))
                 parts = self._make_trainer().predict(module, datamodule=data.observing(index))
                 self._save_predictions(self.folder.cycle(cycle), name, parts)
 
@@ -289,10 +291,10 @@ class ActiveLearning:
         if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
             Predictions.concat(parts).save(final_path)
             return
-        rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        process, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
         shards = [final_path.with_name(f".{name}.process_{number}") for number in range(world_size)]
         if parts:
-            Predictions.concat(parts).save(shards[rank])
+            Predictions.concat(parts).save(shards[process])
         torch.distributed.barrier()
         if self._is_main:
             joined = Predictions.concat([Predictions.load(shard) for shard in shards if shard.exists()])
@@ -323,7 +325,10 @@ class ActiveLearning:
 
     def _check_settings(self, module: AbstractModule) -> None:
         """Make what is made again in every fit: a value that it refuses must not wait until then."""
-        for name, make in (("model.optimizer or model.scheduler", module.configure_optimizers), ("trainer", self._make_trainer)):
+        for name, make in (
+            ("model.optimizer or model.scheduler", module.configure_optimizers),
+            ("trainer", self._make_trainer),
+        ):
             try:
                 make()
             except Exception as error:
@@ -345,7 +350,7 @@ class ActiveLearning:
 
     @property
     def _is_main(self) -> bool:
-        return int(rank_zero_only.rank) == 0
+        return rank() == 0
 
     @contextmanager
     def _stage(self, cycle: int, stage: str, *, together: bool) -> Iterator[bool]:
@@ -393,5 +398,3 @@ def _hint(missing: Need) -> str:
     if Need.HISTORY in missing:
         return "; add callbacks=tracking"
     return ""
-
-

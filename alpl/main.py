@@ -15,7 +15,6 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -24,6 +23,7 @@ from alpl.environment import describe_environment
 from alpl.errors import ConfigError, DataError, RunLockedError
 from alpl.files import write_json, write_text
 from alpl.loop import ActiveLearning, Experiment
+from alpl.processes import rank
 from alpl.progress import Progress, quiet_libraries
 from alpl.run_folder import RunFolder, content_key
 from alpl.sweep import Outcome, in_sweep, job_number, write_outcome
@@ -43,6 +43,8 @@ def cli() -> None:
     os.environ.setdefault(_TRACES, os.environ.get("HYDRA_FULL_ERROR", "0"))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hydra then lets its errors through to us
     register_experiments()
+    # The group stands in the defaults, so that a row (method) comes after its table; "+experiment=" says the same.
+    sys.argv[1:] = [text.removeprefix("+") if text.startswith("+experiment=") else text for text in sys.argv[1:]]
     try:
         run()
     except (HydraException, OmegaConfBaseException) as error:
@@ -97,7 +99,7 @@ def run_experiment(config: DictConfig) -> RunFolder:
     if folder.is_finished:
         Progress(_title(config), job_number(), 0).say(f"{_title(config)} | finished already: {folder.path}")
         return folder
-    if rank_zero_only.rank != 0:
+    if rank() != 0:
         _run_in(folder, config, None)
         return folder
     with folder.locked() as stale:
@@ -146,7 +148,7 @@ def one_line(error: BaseException) -> str:
 def _run_in(folder: RunFolder, config: DictConfig, stale: str | None) -> None:
     learning = _set_up(folder, config)
     experiment, progress = learning.experiment, learning.progress
-    is_main = rank_zero_only.rank == 0
+    is_main = rank() == 0
     handler = _log_to(folder.path / "run.log") if is_main else logging.NullHandler()
     try:
         if is_main:
@@ -173,7 +175,7 @@ def _run_in(folder: RunFolder, config: DictConfig, stale: str | None) -> None:
 
 def _set_up(folder: RunFolder, config: DictConfig) -> ActiveLearning:
     """Make and check all parts; whatever goes wrong before any training is a matter of the config or the data."""
-    is_main = rank_zero_only.rank == 0
+    is_main = rank() == 0
     show = partial(Progress, _title(config), job_number() if in_sweep() else None, quiet=not is_main)
     try:
         return ActiveLearning(make_experiment(config), folder, show)
@@ -183,7 +185,7 @@ def _set_up(folder: RunFolder, config: DictConfig) -> ActiveLearning:
         message = one_line(cause) + (f" ({place})" if place else "")
         if is_main and not folder.journal:
             folder.write_error(message + "\n")
-        if isinstance(cause, (DataError, RunLockedError)) or cause is error and isinstance(error, ConfigError):
+        if isinstance(cause, (DataError, RunLockedError)) or (cause is error and isinstance(error, ConfigError)):
             raise
         raise ConfigError(message) from error
 

@@ -135,8 +135,10 @@ class Predictions:
         """Move every field."""
 
         def move(value: Tensor | Posterior | None) -> Tensor | Posterior | None:
-            return Posterior(value.probs.to(device), value.form) if isinstance(value, Posterior) else (
-                None if value is None else value.to(device)
+            return (
+                Posterior(value.probs.to(device), value.form)
+                if isinstance(value, Posterior)
+                else (None if value is None else value.to(device))
             )
 
         return Predictions(**{f.name: move(getattr(self, f.name)) for f in fields(self)})  # type: ignore[arg-type]

@@ -57,9 +57,7 @@ class Informativeness:
             what = f"different positions in [0, {len(correct)})"
             raise DataError(f"{folder}/chosen.npy must be {what}, got {_shown(chosen)}")
         if utility is not None and not _are_values(utility, len(correct)):
-            raise DataError(
-                f"{folder}/utility.npy must be finite Float[{len(correct)}], got {_shown(utility)}"
-            )
+            raise DataError(f"{folder}/utility.npy must be finite Float[{len(correct)}], got {_shown(utility)}")
         return cls(correct, chosen, utility)
 
 

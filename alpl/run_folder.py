@@ -158,9 +158,7 @@ class RunFolder:
             try:
                 fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise RunLockedError(
-                    f"run folder is in use by {holder or 'another process'}: {self.path}"
-                ) from error
+                raise RunLockedError(f"run folder is in use by {holder or 'another process'}: {self.path}") from error
             _replace_text(stream, f"process {os.getpid()} on {socket.gethostname()}")
             for leftover in list(self.path.rglob(".*.tmp")):  # of writers that were killed: see alpl/files.py
                 self.remove(leftover)

@@ -143,16 +143,22 @@ class IndexFileInitial(AbstractInitialSet):
         try:
             lines = self.path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"schedule.initial.path must be a readable text file, got {self.path}: {error}") from error
+            raise ConfigError(
+                f"schedule.initial.path must be a readable text file, got {self.path}: {error}"
+            ) from error
         rows = [line.split(",") for line in lines if line.strip() and not line.startswith(("#", "index"))]
         try:
             index = torch.tensor([int(row[0]) for row in rows if len(row) == 1 or int(row[1]) == 0])
         except ValueError as error:
-            raise ConfigError(f"schedule.initial.path must hold one index a line, {self.path} does not: {error}") from error
+            raise ConfigError(
+                f"schedule.initial.path must hold one index a line, {self.path} does not: {error}"
+            ) from error
         if index.numel() == 0:
             raise ConfigError(f"schedule.initial.path must name at least one image, {self.path} names none")
         if (wrong := index[~torch.isin(index, candidates.index)]).numel():
-            raise ConfigError(f"schedule.initial.path names images outside the pool: {wrong[:5].tolist()} in {self.path}")
+            raise ConfigError(
+                f"schedule.initial.path names images outside the pool: {wrong[:5].tolist()} in {self.path}"
+            )
         if index.unique().numel() != index.numel():
             raise ConfigError(f"schedule.initial.path names an image more than once: {self.path}")
         return index.sort().values
@@ -221,7 +227,9 @@ class Schedule:
         else:
             amounts = list(budget)
         if not isinstance(budget, (int, float, str)) and cycles not in (None, len(amounts)):
-            raise ConfigError(f"schedule.cycles must be null or {len(amounts)} beside this list of budgets, got {cycles}")
+            raise ConfigError(
+                f"schedule.cycles must be null or {len(amounts)} beside this list of budgets, got {cycles}"
+            )
         self.amounts = amounts
 
     def budgets(self, num_images: int, num_initial: int) -> list[int]:

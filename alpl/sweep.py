@@ -59,9 +59,7 @@ class SweepReport(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Report."""
-        outcomes = [
-            Outcome(**read_json(path)) for path in Path(config.hydra.sweep.dir).glob("*/outcome.json")
-        ]
+        outcomes = [Outcome(**read_json(path)) for path in Path(config.hydra.sweep.dir).glob("*/outcome.json")]
         failed = sorted((o for o in outcomes if o.error), key=lambda o: o.number)
         write_reports([Path(o.folder) for o in outcomes if o.folder], Path(config.paths.runs))
         for outcome in failed:

@@ -2,9 +2,9 @@
 
 from alpl.acquisition.bald import Bald
 from alpl.acquisition.base import AbstractAcquisition, AbstractRanking, Context, Query
+from alpl.acquisition.dispersion import Dispersion
 from alpl.acquisition.entropy import Entropy
 from alpl.acquisition.kcenter import KCenter
-from alpl.acquisition.dispersion import Dispersion
 from alpl.acquisition.least_confidence import LeastConfidence
 from alpl.acquisition.margin import Margin
 from alpl.acquisition.oracle import Oracle
@@ -15,9 +15,9 @@ __all__ = [
     "AbstractRanking",
     "Bald",
     "Context",
+    "Dispersion",
     "Entropy",
     "KCenter",
-    "Dispersion",
     "LeastConfidence",
     "Margin",
     "Oracle",

@@ -127,7 +127,9 @@ class AbstractRanking(AbstractAcquisition):
             raise ValueError(f"{name}.utility must be Float[{len(unlabeled)}], got shape {list(utility.shape)}")
         if (bad := ~utility.isfinite()).any():
             where = unlabeled[bad][:5].tolist()
-            raise ValueError(f"{name}.utility must be finite, got {int(bad.sum())} NaN or infinite values, images {where}")
+            raise ValueError(
+                f"{name}.utility must be finite, got {int(bad.sum())} NaN or infinite values, images {where}"
+            )
         if not 0 <= context.budget <= len(unlabeled):
             raise ValueError(f"budget must be in [0, {len(unlabeled)}] images, got {context.budget}")
         shuffled = torch.randperm(len(unlabeled), generator=context.generator("ties"))

@@ -1,4 +1,4 @@
-"""Margin sampling: the smallest difference between the two largest probabilities (thesis sec. 3.4.1; Brust et al. 2019)."""
+"""Margin sampling: the smallest difference of the two largest probabilities (thesis sec. 3.4.1)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alpl.predictions import Need
 
 @final
 class Margin(AbstractRanking):
-    """Margin sampling: the smallest difference between the two largest probabilities (thesis sec. 3.4.1; Brust et al. 2019)."""
+    """Margin sampling: the smallest difference of the two largest probabilities (thesis sec. 3.4.1)."""
 
     needs = Need.POSTERIOR
 

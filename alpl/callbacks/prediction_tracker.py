@@ -95,7 +95,8 @@ def append_row(path: Path, row: np.ndarray, position: int) -> None:
     is on the disk: at every moment the file is a whole array of the rows so far.
 
     Raises:
-        ValueError: the file has fewer rows than ``position``, or rows of another shape or type.
+        ValueError: the file has fewer rows than ``position``, by its header or by its size, or rows of another shape
+            or type.
     """
     if position == 0:
         with path.open("wb") as stream:
@@ -103,11 +104,13 @@ def append_row(path: Path, row: np.ndarray, position: int) -> None:
     with path.open("r+b") as stream:
         npy.read_magic(stream)
         shape, _, dtype = npy.read_array_header_1_0(stream)
-        if shape[0] < position or shape[1:] != row.shape or dtype != row.dtype:
+        start, size = stream.tell(), os.fstat(stream.fileno()).st_size
+        is_cut = size < start + position * row.nbytes  # else truncate() below would fill up with zeros, a class
+        if shape[0] < position or shape[1:] != row.shape or dtype != row.dtype or is_cut:
             raise ValueError(
-                f"{path} must hold {position} or more rows of {row.dtype} {list(row.shape)}, holds {dtype} {list(shape)}"
+                f"{path} must hold {position} or more rows of {row.dtype} {list(row.shape)}, "
+                f"holds {dtype} {list(shape)} in {size} bytes"
             )
-        start = stream.tell()
     with path.open("r+b") as stream:
         data = np.ascontiguousarray(row)
         stream.seek(start)

@@ -33,7 +33,7 @@ class Batch(NamedTuple):
     """
 
     images: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a batch
     labeled: Tensor
     targets: Any
     augment: bool

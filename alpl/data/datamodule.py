@@ -286,7 +286,7 @@ def _make_source(source: Callable[..., AbstractSource], root: str | None, downlo
         raise ConfigError(f"data.root and data.download must fit the source: {error}") from error
 
 
-def _as_is(batch: Batch) -> Batch:
+def _as_is(batch: Any) -> Any:
     return batch
 
 

@@ -103,6 +103,7 @@ class Classifier(AbstractTrainableModule):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count."""
         labels = self.predict_batch(batch, Need.NOTHING).labels
+        assert labels is not None, "every module gives labels"
         self.accuracy.update(labels, batch.targets)
         self.accuracy_per_class.update(labels, batch.targets)
 

@@ -41,7 +41,7 @@ class ClassifierEnsemble(AbstractModule):
     def predict_batch(self, batch: Batch, needs: Need) -> Predictions:
         """See the base class; the posterior is the mean over the members."""
         asked = (needs & ~Need.VIEWS) | Need.POSTERIOR
-        parts: list[Predictions] = [member.predict_batch(batch, asked) for member in self.members]
+        parts: list[Predictions] = [member.predict_batch(batch, asked) for member in self.members]  # type: ignore[operator]
         posteriors = [part.posterior for part in parts if part.posterior is not None]
         views = Posterior(torch.stack([p.probs for p in posteriors]), posteriors[0].form)
         mean = Posterior(views.probs.mean(0), views.form)
@@ -59,6 +59,7 @@ class ClassifierEnsemble(AbstractModule):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count."""
         labels = self.predict_batch(batch, Need.NOTHING).labels
+        assert labels is not None, "every module gives labels"
         self.accuracy.update(labels, batch.targets)
         self.accuracy_per_class.update(labels, batch.targets)
 

@@ -68,7 +68,9 @@ def timm_backbone(in_channels: int, name: str, pretrained: bool = False, **optio
     except ImportError as error:
         raise ConfigError("timm_backbone needs the package timm: pip install 'alpl[timm]'") from error
     try:
-        network: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0, in_chans=in_channels, **options)
+        network: nn.Module = timm.create_model(
+            name, pretrained=pretrained, num_classes=0, in_chans=in_channels, **options
+        )
     except (RuntimeError, ValueError) as error:
         raise ConfigError(f"name must be known to timm, got {name!r}: {error}") from error
     network.num_features = network.head_hidden_size  # what comes out; num_features is what enters the head's own layers
@@ -93,4 +95,6 @@ def without_classifier(network: nn.Module) -> nn.Module:
 
 def _require_rgb(in_channels: int, name: str) -> None:
     if in_channels != 3:
-        raise ConfigError(f"torchvision's {name} takes images of 3 channels, got {in_channels}; timm_backbone takes any")
+        raise ConfigError(
+            f"torchvision's {name} takes images of 3 channels, got {in_channels}; timm_backbone takes any"
+        )

@@ -51,9 +51,7 @@ def learning_curves(table: WideTable, styles: Mapping[str, LineStyle]) -> bytes:
         return png(figure)
 
 
-def _draw_curve(
-    axes: Axes, variant: Variant, curve: tuple[Point, ...], look: LineStyle, scale: float
-) -> None:
+def _draw_curve(axes: Axes, variant: Variant, curve: tuple[Point, ...], look: LineStyle, scale: float) -> None:
     counts, means = [point.num_labeled for point in curve], [point.mean * scale for point in curve]
     axes.plot(counts, means, color=look.color, marker=look.marker, linewidth=1.8, label=variant.label)
     stds = [(point.std or 0.0) * scale for point in curve]  # no width where a single seed has no deviation

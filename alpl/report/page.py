@@ -106,17 +106,11 @@ def _environment(runs: Sequence[RunResult]) -> list[tuple[str, str]]:
 def _values(found: Counter[str]) -> str:
     if len(found) == 1:
         return next(iter(found))
-    return "; ".join(
-        f"{value} ({runs} {'run' if runs == 1 else 'runs'})" for value, runs in sorted(found.items())
-    )
+    return "; ".join(f"{value} ({runs} {'run' if runs == 1 else 'runs'})" for value, runs in sorted(found.items()))
 
 
 def _flat(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
     for name, value in environment.items():
-        pairs += (
-            [(f"{k}", str(v)) for k, v in value.items()]
-            if isinstance(value, Mapping)
-            else [(name, str(value))]
-        )
+        pairs += [(f"{k}", str(v)) for k, v in value.items()] if isinstance(value, Mapping) else [(name, str(value))]
     return pairs

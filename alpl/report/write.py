@@ -78,9 +78,7 @@ def _of_table(table: str, runs: Sequence[RunResult]) -> list[RunResult]:
     return chosen
 
 
-def _beside(
-    about: PaperTable, variants: Sequence[Variant], experiments: Path | None, notes: list[str]
-) -> list[Line]:
+def _beside(about: PaperTable, variants: Sequence[Variant], experiments: Path | None, notes: list[str]) -> list[Line]:
     if about.paper is None:
         return []
     if experiments is None:
