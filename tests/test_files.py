@@ -20,7 +20,7 @@ class Payload:
         return (files.write_text, (self.path, "ran"))
 
 
-class Interrupted(Exception):
+class InterruptedWriteError(Exception):
     """A stand-in for whatever ends a write."""
 
 
@@ -52,9 +52,9 @@ def test_an_interrupted_file_leaves_what_was_there(tmp_path, exists):
     path = tmp_path / "a.txt"
     if exists:
         path.write_text("old")
-    with pytest.raises(Interrupted), files.whole_file(path) as stream:
+    with pytest.raises(InterruptedWriteError), files.whole_file(path) as stream:
         stream.write("half")
-        raise Interrupted
+        raise InterruptedWriteError
     assert _names(tmp_path) == (["a.txt"] if exists else [])
     assert not exists or path.read_text() == "old"
 
@@ -91,9 +91,9 @@ def test_an_interrupted_folder_leaves_what_was_there(tmp_path, exists):
     if exists:
         path.mkdir()
         (path / "old").write_text("old")
-    with pytest.raises(Interrupted), files.whole_folder(path) as temporary:
+    with pytest.raises(InterruptedWriteError), files.whole_folder(path) as temporary:
         (temporary / "new").write_text("half")
-        raise Interrupted
+        raise InterruptedWriteError
     assert _names(tmp_path) == (["folder"] if exists else [])
     assert not exists or _names(path) == ["old"]
 
@@ -116,10 +116,10 @@ def test_a_writer_that_wants_a_name_is_whole_or_not_at_all(tmp_path, fails):
         temporary.write_text("new")
         assert path.read_text() == "old"
         if fails:
-            raise Interrupted
+            raise InterruptedWriteError
 
     if fails:
-        with pytest.raises(Interrupted):
+        with pytest.raises(InterruptedWriteError):
             files.replace_with(path, write)
     else:
         files.replace_with(path, write)

@@ -29,7 +29,7 @@ def _played(history):
     """Play a history; beside the pool give the obvious bookkeeping, a dict index -> cycle."""
     num_images, excluded, initial, queries = history
     pool = Pool.create(num_images, _long(*initial), _long(*excluded))
-    cycles = {index: EXCLUDED for index in excluded} | dict.fromkeys(initial, 0)
+    cycles = dict.fromkeys(excluded, EXCLUDED) | dict.fromkeys(initial, 0)
     # a first query on nothing labeled is itself the initial set
     for number, query in enumerate(queries, start=1 if initial else 0):
         pool = pool.reveal(_long(*query))

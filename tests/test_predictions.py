@@ -131,7 +131,7 @@ def test_concat_refuses_parts_that_differ():
     with pytest.raises(ValueError, match="parts must hold at least one Predictions, got none"):
         Predictions.concat([])
     for parts in ([_make([1], ["labels"]), _make([1], [])], [_make([1], []), _make([1], ["labels"])]):
-        with pytest.raises(ValueError, match="parts must have the same fields, got .*'labels'"):
+        with pytest.raises(ValueError, match=r"parts must have the same fields, got .*'labels'"):
             Predictions.concat(parts)
     forms = [_make([1], ["views"], form) for form in (Form.SOFTMAX, Form.SIGMOID)]
     with pytest.raises(ValueError, match=r"parts must have the same fields, got .*'softmax'.* and .*'sigmoid'"):
@@ -190,7 +190,7 @@ def test_loading_runs_no_code(tmp_path, memory_map):
     folder = tmp_path / "p"
     _make([1, 1]).save(folder)
     np.save(folder / "scores.npy", np.array([Payload(tmp_path / "proof")], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="[Oo]bject"):
+    with pytest.raises(ValueError, match=r"[Oo]bject"):
         Predictions.load(folder, memory_map=memory_map)
     assert not (tmp_path / "proof").exists()
     np.load(folder / "scores.npy", allow_pickle=True)  # the payload is live: only the loader stood in its way

@@ -37,7 +37,7 @@ def test_it_is_the_count_of_each_image(history, chunk):
     dispersion = label_dispersion(history, chunk)
     assert dispersion.tolist() == pytest.approx(_by_counting(history.tolist()), abs=1e-12)
     assert dispersion.dtype == torch.float64
-    assert (0 <= dispersion).all() and (dispersion <= 1 - 1 / len(history) + 1e-12).all()
+    assert (dispersion >= 0).all() and (dispersion <= 1 - 1 / len(history) + 1e-12).all()
 
 
 @given(histories(), st.randoms(use_true_random=False))

@@ -1,0 +1,134 @@
+"""The command line: bad input ends in one clear line, before any training; locks; a user's own acquisition."""
+
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from command import TINY, alpl
+from data.fake.tiny_imagenet import make_tiny_imagenet
+
+BAD = {
+    "misspelt key": (["data.batchsize=3"], "Could not override 'data.batchsize'"),
+    "misspelt key behind +": (["+model.netwrk=3"], "model.netwrk: .* did you mean 'network'"),
+    "misspelt key of an optimizer": (["+model.optimizer.momentun=1"], "momentun: .* did you mean 'momentum'"),
+    "unknown key": (["+acquisitions=3"], "unknown config key 'acquisitions'; did you mean 'acquisition'"),
+    "unknown acquisition": (["acquisition=entrophy"], "Could not find 'acquisition/entrophy'.*entropy kcenter"),
+    "class that cannot be imported": (["acquisition._target_=my.Thing"], "acquisition._target_ must name.*'my.Thing'"),
+    "need that nobody provides": (
+        ["acquisition=bald", "model.network.dropout=0"],
+        "Bald needs VIEWS, which neither the model Classifier .*model.network.dropout above 0",
+    ),
+    "need without its callback": (["acquisition=dispersion", "callbacks=none"], "Dispersion needs HISTORY.*callbacks"),
+    "budget larger than the pool": (["schedule.budget=2000"], r"schedule.budget\[0\] must come to 1 to 1198 images"),
+    "budgets that together exceed the pool": (["schedule.budget=400"], "30 initial images and budgets of .* 2030"),
+    "missing data folder": (["data=cifar10", "data.root=/nowhere"], "CIFAR10: there is no folder /nowhere/"),
+    "wrong amount": (["schedule.initial.size=1.5"], "schedule.initial.size must be an int"),
+    "value that a constructor refuses": (["model.network.dropout=2"], r"dropout must be in \[0, 1\), got 2"),
+    "value that the optimizer refuses": (["model.optimizer.lr=fast"], "model.optimizer or model.scheduler refuses"),
+    "value that the trainer refuses": (["trainer.precision=64x"], "trainer refuses .*'64x'"),
+    "seed that is no int": (["seed=first"], "seed must be an int, got 'first'"),
+    "batch size": (["data.batch_size=0"], "data.batch_size must be an int >= 1, got 0"),
+    "labeled fraction": (["data.labeled_fraction=half"], "data.labeled_fraction must be in .*'half'"),
+    "ensemble of none": (["num_members=0"], "num_members must be >= 1, got 0"),
+    "command line that cannot be parsed": (["schedule.budget=[20,30"], "no viable alternative"),
+}
+
+
+@pytest.mark.parametrize("overrides, message", BAD.values(), ids=BAD.keys())
+def test_bad_input_is_one_line_and_a_status(tmp_path: Path, overrides, message) -> None:
+    result = alpl(tmp_path, *overrides)
+    assert result.status == 2
+    (line,) = result.err.splitlines()
+    assert line.startswith("alpl: error: ")
+    assert re.search(message, line), line
+    assert not list(tmp_path.rglob("*.pt")) and not list(tmp_path.rglob("journal.jsonl"))
+
+
+def test_a_corrupt_image_is_named(tmp_path: Path) -> None:
+    make_tiny_imagenet(tmp_path / "data")
+    image = sorted((tmp_path / "data").rglob("*.JPEG"))[0]
+    image.write_bytes(image.read_bytes()[:100])
+    result = alpl(tmp_path / "runs", "data=tiny_imagenet", f"data.root={tmp_path / 'data'}")
+    assert result.status == 2 and image.name in result.err and len(result.err.splitlines()) == 1, result.err
+
+
+@pytest.fixture
+def own_acquisitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_acquisitions.py").write_text(
+        textwrap.dedent(
+            """
+            import torch
+            from alpl.acquisition import AbstractAcquisition, AbstractRanking, Query
+
+            class NotANumber(AbstractRanking):
+                def utility(self, context):
+                    utility = torch.rand(len(context.pool.unlabeled))
+                    utility[3] = torch.nan
+                    return utility
+
+            class Twice(AbstractAcquisition):
+                def select(self, context):
+                    index = context.pool.unlabeled[:1].repeat(context.budget)
+                    return Query(index, torch.zeros(context.budget))
+            """
+        )
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+@pytest.mark.usefixtures("own_acquisitions")
+@pytest.mark.parametrize(
+    "name, message",
+    [("NotANumber", "NotANumber.utility must be finite, got 1 NaN"), ("Twice", "must not repeat an image")],
+)
+def test_an_acquisition_that_breaks_its_contract_is_named(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        alpl(tmp_path / "runs", f"acquisition._target_=own_acquisitions.{name}", *TINY)
+    (error,) = (tmp_path / "runs").rglob("error.txt")
+    assert message in error.read_text().splitlines()[-1]
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from alpl.run_folder import RunFolder
+with RunFolder(Path(sys.argv[1])).locked():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_folder_in_use_is_refused_and_a_dead_lock_taken_over(tmp_path: Path) -> None:
+    folder = alpl(tmp_path, *TINY).run_folder()
+    lines = (folder / "journal.jsonl").read_text().splitlines()
+    (folder / "journal.jsonl").write_text("\n".join(lines[:-1]) + "\n")  # not finished any more
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        refused = alpl(tmp_path, *TINY)
+        assert refused.status == 2
+        assert f"run folder is in use by process {holder.pid}" in refused.err and str(folder) in refused.err
+    finally:
+        holder.kill()
+        holder.wait()
+    again = alpl(tmp_path, *TINY)
+    assert again.status == 0
+    assert f"took over the lock of process {holder.pid}" in again.err
+
+
+def test_the_run_goes_on_after_a_failure_and_forgets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from alpl.acquisition import RandomSampling
+
+    def fail(self, context):
+        raise RuntimeError("out of luck")
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="out of luck"):
+        patch.setattr(RandomSampling, "utility", fail)
+        alpl(tmp_path, *TINY)
+    folder = next(tmp_path.rglob("run.json")).parent
+    assert "out of luck" in (folder / "error.txt").read_text()
+    assert alpl(tmp_path, *TINY).status == 0
+    assert not (folder / "error.txt").exists()

@@ -1,0 +1,42 @@
+"""Sweeps: one run folder a job, the report at the end, failures noted while the others go on."""
+
+from pathlib import Path
+
+import pytest
+from command import TINY, alpl
+
+
+def test_a_sweep_reports_and_the_same_command_does_nothing(tmp_path: Path) -> None:
+    sweep = ["-m", *TINY, "acquisition=random,dispersion", "seed=0,1"]
+    first = alpl(tmp_path, *sweep)
+    assert first.status == 0 and len(first.run_folders()) == 4
+    assert "a sweep of 4 runs" in first.err and "run 4/4 dispersion digits seed 1 | cycle 2/2" in first.err
+    assert "4 of 4 runs are finished" in first.out
+    report = tmp_path / "digits" / "report"
+    assert {"index.html", "table.csv", "table.md", "curves_digits.png"} <= {path.name for path in report.iterdir()}
+    assert f"report: {report / 'index.html'}" in first.out
+    models = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pt")}
+    second = alpl(tmp_path, *sweep)
+    assert second.status == 0 and second.err.count("finished already") == 4
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pt")} == models
+
+
+def test_a_failed_run_is_noted_and_the_others_run(tmp_path: Path) -> None:
+    result = alpl(tmp_path, "-m", *TINY, "model.optimizer.lr=fast,0.1", "acquisition=random")
+    assert result.status == 1
+    assert "run 1 failed: model.optimizer or model.scheduler refuses its settings" in result.err
+    assert "1 of 2 runs" in result.out or "1 of 1 runs" in result.out
+    assert (tmp_path / "digits" / "report" / "index.html").exists()
+
+
+def test_the_report_holds_the_table_s_earlier_runs_too(tmp_path: Path) -> None:
+    alpl(tmp_path, "-m", *TINY, "acquisition=random", "seed=0,1")
+    alpl(tmp_path, "-m", *TINY, "acquisition=margin", "seed=0,1")
+    table = (tmp_path / "digits" / "report" / "table.csv").read_text()
+    assert ",random," in table and ",margin," in table
+
+
+@pytest.mark.parametrize("launch", ["hydra.sweeper.max_batch_size=1", "hydra.mode=MULTIRUN"])
+def test_other_ways_to_sweep(tmp_path: Path, launch: str) -> None:
+    result = alpl(tmp_path, "-m", launch, *TINY, "seed=0,1")
+    assert result.status == 0 and len(result.run_folders()) == 2
