@@ -12,24 +12,31 @@ from torch import Tensor
 def squared_distance_to_nearest(features: Tensor, centers: Tensor, *, block: int = 4096) -> Tensor:
     """``Float[U]``: squared Euclidean distance of each row of ``features`` to its nearest row of ``centers``.
 
-    Blocked matrix products, O(U L F) time and O(block^2) memory beside the inputs; infinite where there is no
-    center. Rounding below zero is clipped.
+    Blocked matrix products in float64, O(U L F) time and O(block (block + F)) memory beside the inputs; infinite
+    where there is no center. The products cancel: of two points at distance d from each other and r from the origin
+    float32 leaves nothing where d < 3e-4 r, while the rounding of float64 is below what float32 inputs can differ by.
+    Rounding below zero is clipped.
 
     Args:
         features: ``Float[U F]``.
         centers: ``Float[L F]``.
         block: rows and columns of a block.
     """
-    nearest = features.new_full((len(features),), torch.inf)
-    center_norms = centers.square().sum(1)
-    for rows in torch.arange(len(features), device=features.device).split(block):
-        part = features[rows]
+    nearest = features.new_full((len(features),), torch.inf, dtype=torch.float64)
+    for start in range(0, len(features), block):
+        part = features[start : start + block].double()
         norms = part.square().sum(1)
-        for columns in range(0, len(centers), block):
-            chosen = slice(columns, columns + block)
-            squared = (norms[:, None] + center_norms[chosen]).addmm_(part, centers[chosen].T, alpha=-2)
-            nearest[rows] = torch.minimum(nearest[rows], squared.amin(1))
-    return nearest.clamp_(min=0)
+        for column in range(0, len(centers), block):
+            others = centers[column : column + block].double()
+            squared = (norms[:, None] + others.square().sum(1)).addmm_(part, others.T, alpha=-2)
+            nearest[start : start + block] = torch.minimum(nearest[start : start + block], squared.amin(1))
+    return nearest.clamp_(min=0).to(features.dtype)
+
+
+def _squared_distance(features: Tensor, point: Tensor, *, block: int = 512) -> Tensor:
+    """``Float[U]``: squared distances to one point by differences, which do not cancel; blocks stay in the cache."""
+    rows = block if features.device.type == "cpu" else max(len(features), 1)
+    return torch.cat([(part - point).square_().sum(1) for part in features.split(rows)])
 
 
 def kcenter_greedy(features: Tensor, centers: Tensor, budget: int) -> tuple[Tensor, Tensor]:
@@ -64,17 +71,18 @@ def kcenter_greedy(features: Tensor, centers: Tensor, budget: int) -> tuple[Tens
     if not (features.isfinite().all() and centers.isfinite().all()):
         raise ValueError("features and centers must be finite, got NaN or infinite values")
     features, centers = features.float(), centers.float()
+    largest = max((float(part.abs().max()) for part in (features, centers) if part.numel()), default=0.0)
+    if largest * max(features.shape[1], 1) ** 0.5 > 1e18:  # 2 F largest^2, the largest squared distance, must be finite
+        raise ValueError(f"features and centers must be below 1e18 / sqrt(F), got {largest}")
     nearest = squared_distance_to_nearest(features, centers)
-    norms = features.square().sum(1)
     picks = torch.empty(budget, dtype=torch.long, device=features.device)
     distances = features.new_empty(budget)
     for step in range(budget):
         pick = int(nearest.argmax())  # the first of equal maxima
         picks[step] = pick
         distances[step] = nearest[pick].sqrt()
-        squared = (norms + norms[pick] - 2 * (features @ features[pick])).clamp_(min=0)
-        nearest = torch.minimum(nearest, squared)
-        nearest[picks[: step + 1]] = -1.0  # never again, even among duplicates
+        nearest = torch.minimum(nearest, _squared_distance(features, features[pick]))
+        nearest[pick] = -1.0  # below every distance from now on: never again, even among duplicates
     if not len(centers) and budget:
         distances[0] = 0.0
     return picks, distances

@@ -52,6 +52,13 @@ def num_images_of(amount: Amount, total: int, name: str = "amount") -> int:
     return number
 
 
+def _unrounded(amount: Amount, total: int) -> float:
+    """Give the images of an amount that :func:`num_images_of` accepts, before rounding."""
+    if isinstance(amount, str):
+        return float(amount.strip().rstrip("%")) / 100 * total
+    return amount * total if isinstance(amount, float) else amount
+
+
 @dataclass(frozen=True)
 class Candidates:
     """What an initial set may be drawn from.
@@ -235,6 +242,9 @@ class Schedule:
     def budgets(self, num_images: int, num_initial: int) -> list[int]:
         """Give the images to buy in each cycle.
 
+        Fractions that fit exactly but are rounded up past the end (30 % + 7 x 10 % of 16,555 images) leave the last
+        cycle those few images less.
+
         Args:
             num_images: images that take part, the base of fractions.
             num_initial: size of the initial set.
@@ -243,6 +253,9 @@ class Schedule:
             ConfigError: an amount is wrong, or together they exceed the pool.
         """
         budgets = [num_images_of(a, num_images, f"schedule.budget[{i}]") for i, a in enumerate(self.amounts)]
+        unrounded = num_initial + sum(_unrounded(amount, num_images) for amount in self.amounts)
+        if unrounded <= num_images + 0.5 and budgets:  # 0.5: the initial set may have been rounded up as well
+            budgets[-1] = min(budgets[-1], num_images - num_initial - sum(budgets[:-1]))
         if (total := num_initial + sum(budgets)) > num_images:
             raise ConfigError(
                 f"schedule.budget must leave the pool large enough: {num_initial} initial images and budgets of "

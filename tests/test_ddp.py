@@ -142,7 +142,9 @@ def test_the_history_is_of_one_model(dispersion):
     for cycle, folder in enumerate(dispersion.cycles):
         posterior = np.load(folder / POSTERIORS)[-1]
         expected = dispersion.pool_posterior(cycle)
-        np.testing.assert_allclose(posterior, expected, atol=2e-4)  # BUG: process 1 predicts with batch norms of its own
+        np.testing.assert_allclose(
+            posterior, expected, atol=2e-4
+        )  # BUG: process 1 predicts with batch norms of its own
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +250,9 @@ def test_the_trainer_gives_each_process_its_part(tmp_path, labeled_fraction):
         assert all(torch.equal(labeled, torch.isin(i, view.pool.labeled)) for _, i, labeled in process["batches"])
     if labeled_fraction == 1.0:
         for epoch in range(3):
-            seen = [i for process in processes for e, index, _ in process["batches"] if e == epoch for i in index.tolist()]
+            seen = [
+                i for process in processes for e, index, _ in process["batches"] if e == epoch for i in index.tolist()
+            ]
             assert sorted(seen) == view.pool.labeled.tolist()
     for name, weight in processes[0]["weights"].items():
         assert torch.equal(weight, processes[1]["weights"][name]), name
@@ -276,7 +280,9 @@ class _RowByHand(Callback):
             images = self.view.normalize(self.view.splits.train.images[self.view.pool.unlabeled])
             pl_module.eval()
             with torch.no_grad():
-                np.save(self.folder / f"row_{trainer.current_epoch}.npy", pl_module.network(images)[0].softmax(1).numpy())
+                np.save(
+                    self.folder / f"row_{trainer.current_epoch}.npy", pl_module.network(images)[0].softmax(1).numpy()
+                )
             pl_module.train()
 
 

@@ -65,7 +65,11 @@ def test_thesis_table3_1_names_every_printed_row(tmp_path: Path) -> None:
 
 
 def leaves() -> list[str]:
-    return sorted(str(path.relative_to(CONF).with_suffix("")) for path in CONF.rglob("*.yaml") if path.parent != CONF and path.parent.name != "recipe")
+    return sorted(
+        str(path.relative_to(CONF).with_suffix(""))
+        for path in CONF.rglob("*.yaml")
+        if path.parent != CONF and path.parent.name != "recipe"
+    )
 
 
 @pytest.mark.parametrize("leaf", leaves())

@@ -38,7 +38,9 @@ def test_labels_of_unlabeled_images_reach_nothing(tmp_path: Path, monkeypatch, a
     scramble(monkeypatch, kept=labeled_at_last)
     wrong = alpl(tmp_path / "wrong", *overrides).run_folder()
     names = [path.relative_to(true) for path in sorted(true.rglob("*")) if path.is_file()]
-    compared = [name for name in names if name.name in ("pool.csv", "query.csv", "history.npy", "model.pt", "metrics.csv")]
+    compared = [
+        name for name in names if name.name in ("pool.csv", "query.csv", "history.npy", "model.pt", "metrics.csv")
+    ]
     assert len(compared) >= 9
     for name in compared:
         assert (true / name).read_bytes() == (wrong / name).read_bytes(), name
@@ -68,7 +70,9 @@ def test_twice_the_same_and_another_seed_differs(tmp_path: Path) -> None:
 
 
 def test_the_pool_grows_by_the_queries(tmp_path: Path) -> None:
-    run = alpl(tmp_path, "trainer.max_epochs=1", "schedule={budget: [5,1%,10%], cycles: null}", "acquisition=margin").run_folder()
+    run = alpl(
+        tmp_path, "trainer.max_epochs=1", "schedule={budget: [5,1%,10%], cycles: null}", "acquisition=margin"
+    ).run_folder()
     pools = [Pool.load(run / f"cycle_0{cycle}" / "pool.csv") for cycle in range(4)]
     assert [pool.num_labeled for pool in pools] == [30, 35, 47, 167]  # 1198 images: 1 % is 12, 10 % is 120
     for cycle in range(3):
@@ -104,7 +108,9 @@ def test_warm_start_continues(tmp_path: Path) -> None:
     still = ["model.optimizer.lr=0", "model.scheduler=null", "model.optimizer.weight_decay=0"]
     for warm in (True, False):
         run = alpl(tmp_path / str(warm), *TINY, *still, f"warm_start={str(warm).lower()}").run_folder()
-        weights = [torch.load(run / f"cycle_0{c}" / "model.pt", weights_only=True)["network.head.weight"] for c in (0, 1)]
+        weights = [
+            torch.load(run / f"cycle_0{c}" / "model.pt", weights_only=True)["network.head.weight"] for c in (0, 1)
+        ]
         assert torch.equal(*weights) == warm
 
 
@@ -112,7 +118,9 @@ def test_initial_weights_are_loaded(tmp_path: Path) -> None:
     run = alpl(tmp_path / "first", *TINY).run_folder()
     still = ["model.optimizer.lr=0", "model.scheduler=null", f"model.weights={run / 'cycle_01' / 'model.pt'}"]
     second = alpl(tmp_path / "second", *TINY, *still).run_folder()
-    weights = [torch.load(file, weights_only=True) for file in (run / "cycle_01/model.pt", second / "cycle_00/model.pt")]
+    weights = [
+        torch.load(file, weights_only=True) for file in (run / "cycle_01/model.pt", second / "cycle_00/model.pt")
+    ]
     assert torch.equal(weights[0]["network.head.weight"], weights[1]["network.head.weight"])
 
 

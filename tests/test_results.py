@@ -35,9 +35,7 @@ def test_a_finished_run_is_read_back_in_full(tmp_path):
     assert (run.status, run.error, run.num_cycles, run.report) == ("finished", None, 5, {"scale": 100})
     assert run.config["model"]["optimizer"]["lr"] == 0.02
     assert [cycle.num_labeled for cycle in run.cycles] == [40, 60, 80, 100, 120]
-    assert [c.metrics["test/accuracy"] for c in run.cycles] == [
-        accuracy("dispersion", c, 3) for c in range(5)
-    ]
+    assert [c.metrics["test/accuracy"] for c in run.cycles] == [accuracy("dispersion", c, 3) for c in range(5)]
     assert run.seconds[2, "predict"] == 3 * 4 / 2
     assert run.environment["packages"]["torch"] == "2.15.0"
 
@@ -88,9 +86,7 @@ def test_folders_that_are_no_runs_are_ignored(tmp_path, caplog):
     write_text(tmp_path / "t" / "broken" / "run.json", "{")
     write_text(tmp_path / "t" / "foreign" / "run.json", json.dumps({"table": "t"}))
     assert [run.row for run in find_runs([tmp_path])] == ["a"]
-    assert {"broken", "foreign"} == {
-        r.getMessage().split("/run.json")[0].split("/")[-1] for r in caplog.records
-    }
+    assert {"broken", "foreign"} == {r.getMessage().split("/run.json")[0].split("/")[-1] for r in caplog.records}
 
 
 def test_a_run_given_twice_counts_once_and_the_farther_copy_wins(tmp_path):

@@ -48,7 +48,7 @@ def only_run(runs: Path) -> Path:
 )
 def test_killed_at_random_moments_equals_undisturbed(tmp_path: Path, extra: list[str]) -> None:
     overrides = [*RUN, *extra]
-    assert harness(tmp_path / "whole", 0, 1.0, *overrides) ["status"] == 0
+    assert harness(tmp_path / "whole", 0, 1.0, *overrides)["status"] == 0
     whole = only_run(tmp_path / "whole")
     seconds = sum(entry.get("seconds", 0) for entry in RunFolder(whole).journal)
     outcome = harness(tmp_path / "killed", NUM_KILLS, seconds / NUM_KILLS, *overrides)

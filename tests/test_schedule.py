@@ -277,3 +277,12 @@ def test_one_budget_needs_a_number_of_cycles(cycles):
 def test_a_list_of_budgets_brings_its_number_of_cycles(budget, cycles, number):
     with pytest.raises(ConfigError, match=f"schedule.cycles must be null or {number} .*, got {cycles}"):
         Schedule(RandomInitial(1, 0), budget, cycles)
+
+
+def test_fractions_that_fit_are_not_refused_for_their_rounding():
+    # 16,555 images: 30 % is 4966.5, 10 % is 1655.5, both rounded up
+    schedule = Schedule(RandomInitial("30%", 0), "10%", 7)
+    budgets = schedule.budgets(16_555, 4967)
+    assert budgets == [1656] * 6 + [1652] and 4967 + sum(budgets) == 16_555
+    with pytest.raises(ConfigError, match="schedule.budget must leave the pool large enough"):
+        Schedule(RandomInitial("30%", 0), "10%", 8).budgets(16_555, 4967)

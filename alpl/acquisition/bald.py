@@ -19,6 +19,4 @@ class Bald(AbstractRanking):
 
     def utility(self, context: Context) -> Tensor:
         """``Float[U]``, see :func:`alpl.uncertainty.mutual_information`."""
-        views = context.predictions.views
-        assert views is not None, "Need.VIEWS was declared"
-        return uncertainty.mutual_information(views)
+        return uncertainty.mutual_information(context.views)

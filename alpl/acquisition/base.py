@@ -55,9 +55,31 @@ class Context:
 
     @property
     def posterior(self) -> Posterior:
-        """The posterior of the unlabeled images' instances; asserts that it was asked for."""
+        """The posterior of the unlabeled images, one each; asserts that it was asked for.
+
+        Raises:
+            ValueError: images have several instances, or none; their values must be reduced to one an image.
+        """
         assert self.predictions.posterior is not None, "the acquisition must declare Need.POSTERIOR"
-        return self.predictions.posterior
+        return self._one_each(self.predictions.posterior)
+
+    @property
+    def views(self) -> Posterior:
+        """The views of the unlabeled images, ``[V U C]``, one instance each; asserts that they were asked for.
+
+        Raises:
+            ValueError: as for :attr:`posterior`.
+        """
+        assert self.predictions.views is not None, "the acquisition must declare Need.VIEWS"
+        return self._one_each(self.predictions.views)
+
+    def _one_each(self, posterior: Posterior) -> Posterior:
+        row = self.predictions.row
+        if not torch.equal(row, torch.arange(self.predictions.num_images, device=row.device)):
+            raise ValueError(
+                f"predictions must hold one instance an image, got {len(row)} for {self.predictions.num_images}"
+            )
+        return posterior
 
 
 @final

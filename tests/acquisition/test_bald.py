@@ -18,5 +18,5 @@ def test_disagreement_counts_and_doubt_does_not(context_of):
 
 
 def test_without_views_it_says_what_it_needs(context_of):
-    with pytest.raises(AssertionError, match=r"Need\.VIEWS was declared"):
+    with pytest.raises(AssertionError, match=r"must declare Need\.VIEWS"):
         Bald().select(context_of([[0.5, 0.5]]))

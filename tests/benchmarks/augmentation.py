@@ -38,9 +38,7 @@ class PerImage(Dataset[tuple[Tensor, int]]):
     def __init__(self, pixels: np.ndarray) -> None:
         self.pixels = pixels
         crop, flip = transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()
-        self.transform = transforms.Compose(
-            [crop, flip, transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
-        )
+        self.transform = transforms.Compose([crop, flip, transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -74,9 +72,7 @@ def images_per_second(batches: Iterator[Tensor], num_batches: int) -> float:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
@@ -96,9 +92,7 @@ def main() -> None:
     print(f"batch size {arguments.batch_size}: images a second, median of {arguments.repeats} (range)")
     for name, speeds in measured.items():
         middle = statistics.median(speeds)
-        print(
-            f"{name:24s}{middle:12,.0f}  ({min(speeds):,.0f} to {max(speeds):,.0f})   {middle / base:5.1f}x"
-        )
+        print(f"{name:24s}{middle:12,.0f}  ({min(speeds):,.0f} to {max(speeds):,.0f})   {middle / base:5.1f}x")
 
 
 if __name__ == "__main__":

@@ -134,7 +134,11 @@ def test_killed_before_any_checkpoint(tmp_path, view):
 @pytest.mark.parametrize("labeled_fraction", [0.5, "random"])
 def test_batches_with_unlabeled_images(tmp_path, view, labeled_fraction):
     _assert_same_fit(
-        tmp_path, view(labeled_fraction=labeled_fraction), Bomb("on_train_epoch_start", 2), max_epochs=3, schedule="none"
+        tmp_path,
+        view(labeled_fraction=labeled_fraction),
+        Bomb("on_train_epoch_start", 2),
+        max_epochs=3,
+        schedule="none",
     )
 
 

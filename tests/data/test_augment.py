@@ -38,9 +38,7 @@ def _images(num_images=17, channels=3, height=20, width=24, seed=0):
 
 def _places(num_images, side=7):
     """Every pixel's value is its own place, so that a crop or flip can be read off the result."""
-    return (
-        torch.arange(1, side * side + 1, dtype=torch.uint8).view(1, 1, side, side).repeat(num_images, 1, 1, 1)
-    )
+    return torch.arange(1, side * side + 1, dtype=torch.uint8).view(1, 1, side, side).repeat(num_images, 1, 1, 1)
 
 
 def _chi_square_is_ordinary(counts):
@@ -82,9 +80,7 @@ def test_flip_equals_a_flip_of_each_image(device):
         assert torch.equal(result, reference.hflip(image) if mirror else image)
 
 
-@pytest.mark.parametrize(
-    ("p", "low", "high"), [(0.0, 0, 0), (1.0, 1, 1), (0.5, 0.485, 0.515), (0.2, 0.188, 0.212)]
-)
+@pytest.mark.parametrize(("p", "low", "high"), [(0.0, 0, 0), (1.0, 1, 1), (0.5, 0.485, 0.515), (0.2, 0.188, 0.212)])
 def test_flip_draws_with_its_probability(p, low, high):
     torch.manual_seed(0)
     images = _places(40_000)
@@ -131,9 +127,7 @@ def test_crop_boxes_equal_the_first_try_that_fits(height, width):
     position = torch.rand(2, 500)
     found = crop_boxes(area, aspect, position, (height, width), ratio)
     for i in range(500):
-        expected = _first_that_fits(
-            area[:, i].tolist(), aspect[:, i].tolist(), position[:, i].tolist(), height, width
-        )
+        expected = _first_that_fits(area[:, i].tolist(), aspect[:, i].tolist(), position[:, i].tolist(), height, width)
         assert found[i].tolist() == (expected or _torchvision_fallback(height, width, ratio))
 
 
@@ -171,9 +165,7 @@ def test_random_resized_crop_has_torchvisions_distribution(monkeypatch):
     )
     for ours, reference_values in zip(drawn[0].T, theirs.T, strict=True):
         bins = int(torch.stack([ours, reference_values]).max()) + 1
-        difference = (
-            (ours.bincount(minlength=bins) - reference_values.bincount(minlength=bins)).cumsum(0).abs().max()
-        )
+        difference = (ours.bincount(minlength=bins) - reference_values.bincount(minlength=bins)).cumsum(0).abs().max()
         # two-sample Kolmogorov-Smirnov at about 1e-6: 2.7 sqrt(2 / n)
         assert difference / 6000 < 2.7 * math.sqrt(2 / 6000)
 
@@ -288,6 +280,4 @@ def _first_that_fits(areas, aspects, position, height, width):
 
 def _torchvision_fallback(height, width, ratio):
     """No try fits at nine times the area, so torchvision's own function takes its last resort."""
-    return list(
-        transforms.RandomResizedCrop.get_params(torch.zeros(1, height, width), [9.0, 9.0], list(ratio))
-    )
+    return list(transforms.RandomResizedCrop.get_params(torch.zeros(1, height, width), [9.0, 9.0], list(ratio)))

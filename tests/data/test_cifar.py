@@ -22,9 +22,7 @@ def source(request, tmp_path, monkeypatch):
     for name in ("train_list", "test_list"):
         patched = [[file, sums[file]] for file, _ in getattr(cls.published, name)]
         monkeypatch.setattr(cls.published, name, patched)
-    monkeypatch.setattr(
-        cls.published, "meta", {**cls.published.meta, "md5": sums[cls.published.meta["filename"]]}
-    )
+    monkeypatch.setattr(cls.published, "meta", {**cls.published.meta, "md5": sums[cls.published.meta["filename"]]})
     return cls(str(tmp_path))
 
 
@@ -95,15 +93,11 @@ def test_a_failed_download_is_one_line(source, monkeypatch):
         raise OSError("no\nnetwork")
 
     monkeypatch.setattr(datasets.CIFAR10, "download", offline)
-    with pytest.raises(
-        DataError, match=f"{type(source).__name__}: the download into root=.* failed: no network"
-    ):
+    with pytest.raises(DataError, match=f"{type(source).__name__}: the download into root=.* failed: no network"):
         type(source)(str(source.root), download=True).prepare()
 
 
-@pytest.mark.skipif(
-    "ALPL_CIFAR10_ROOT" not in os.environ, reason="ALPL_CIFAR10_ROOT names no folder with CIFAR-10"
-)
+@pytest.mark.skipif("ALPL_CIFAR10_ROOT" not in os.environ, reason="ALPL_CIFAR10_ROOT names no folder with CIFAR-10")
 def test_the_real_set_has_the_published_statistics():
     splits = CIFAR10(os.environ["ALPL_CIFAR10_ROOT"]).load()
     assert splits.train.images.shape == (50_000, 3, 32, 32) and splits.test.images.shape == (

@@ -268,7 +268,9 @@ def test_only_training_batches_are_augmented_and_on_the_device_of_the_module(tmp
         assert batches, step
         for batch in batches:
             assert batch.images.device.type == batch.index.device.type == batch.targets.device.type == accelerator
-            raw = images[batch.index.cpu()] if step != "test" else batch.index.cpu().byte().view(-1, 1, 1, 1) + NUM_IMAGES
+            raw = (
+                images[batch.index.cpu()] if step != "test" else batch.index.cpu().byte().view(-1, 1, 1, 1) + NUM_IMAGES
+            )
             expected = normalize((raw + 100 if step == "train" else raw).expand(-1, 1, 3, 3))
             torch.testing.assert_close(batch.images.cpu(), expected)
 

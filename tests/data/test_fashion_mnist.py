@@ -33,9 +33,7 @@ def test_a_missing_file_is_named(folder, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize(
-    "damage", [lambda d: d[:-3], lambda d: b"", lambda d: d[:5], lambda d: b"PK\3\4" + d]
-)
+@pytest.mark.parametrize("damage", [lambda d: d[:-3], lambda d: b"", lambda d: d[:5], lambda d: b"PK\3\4" + d])
 def test_a_broken_file_is_named(folder, tmp_path, name, damage):
     (folder / name).write_bytes(damage((folder / name).read_bytes()))
     _fails(tmp_path, f"{folder / name} is broken")

@@ -46,9 +46,7 @@ def test_class_names_are_those_of_words(folder):
 
 def test_threads_change_nothing(folder):
     one, many = _load(folder, 1), _load(folder, 7)
-    assert torch.equal(one.train.images, many.train.images) and torch.equal(
-        one.test.targets, many.test.targets
-    )
+    assert torch.equal(one.train.images, many.train.images) and torch.equal(one.test.targets, many.test.targets)
 
 
 def test_a_missing_folder_says_where_to_put_it(tmp_path):

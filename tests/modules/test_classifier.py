@@ -28,7 +28,12 @@ class DroppingBackbone(nn.Module):
     def __init__(self, in_channels):
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(in_channels, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout2d(0.4), nn.Flatten(), nn.LazyLinear(8)
+            nn.Conv2d(in_channels, 6, 3),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.Dropout2d(0.4),
+            nn.Flatten(),
+            nn.LazyLinear(8),
         )
         self.layers(torch.zeros(1, in_channels, 8, 8))
         self.num_features = 8
@@ -256,7 +261,9 @@ def test_every_other_difference_is_an_error(tmp_path, change):
     else:
         state["backbone.layers.0.weight"] = torch.zeros(4, 3, 3, 3)
     write_tensors(tmp_path / "w.pt", state)
-    with pytest.raises(ConfigError, match=r"model\.weights must fit .*w\.pt differs in 1 tensors: \['backbone\.layers\."):
+    with pytest.raises(
+        ConfigError, match=r"model\.weights must fit .*w\.pt differs in 1 tensors: \['backbone\.layers\."
+    ):
         _module(weights=str(tmp_path / "w.pt"))
 
 

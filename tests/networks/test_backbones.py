@@ -156,3 +156,9 @@ def test_without_timm_the_message_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)  # importing it then fails as if it were not installed
     with pytest.raises(ConfigError, match=r"needs the package timm: pip install 'alpl\[timm\]'"):
         timm_backbone(3, "resnet10t")
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_auxiliary_heads_are_gone(name):
+    backbone = torchvision_backbone(3, name).train()
+    assert backbone(torch.zeros(2, 3, 96, 96)).shape == (2, backbone.num_features)

@@ -35,9 +35,7 @@ def test_one_table_and_out(tmp_path):
     assert (tmp_path / "out" / "index.html").exists()
     assert not (tmp_path / "runs" / "b" / "report").exists()
     cli([str(tmp_path / "runs"), "--out", str(tmp_path / "all")])
-    assert (tmp_path / "all" / "a" / "index.html").exists() and (
-        tmp_path / "all" / "b" / "index.html"
-    ).exists()
+    assert (tmp_path / "all" / "a" / "index.html").exists() and (tmp_path / "all" / "b" / "index.html").exists()
 
 
 def test_several_roots_are_joined(tmp_path):

@@ -41,9 +41,7 @@ def test_best_is_the_highest_mean_among_at_least_two(variants):
     for column in range(5):
         means = {n: row[column].mean for n, row in enumerate(table.cells) if row[column] is not None}
         best = max(means, key=means.__getitem__)
-        assert [table.is_best(line, column) for line in range(len(labels))] == [
-            n == best for n in range(len(labels))
-        ]
+        assert [table.is_best(line, column) for line in range(len(labels))] == [n == best for n in range(len(labels))]
     assert not table.is_best(labels.index("all_data"), 5)
 
 

@@ -136,9 +136,7 @@ def test_a_broken_recording_is_named_and_left_out(tmp_path):
         folder = make_run(tmp_path / "runs", "t", "entropy", seed=seed, informativeness=True)
     (folder / "cycle_00" / "informativeness" / "correct.npy").write_bytes(b"no array")
     page = write(tmp_path, "t")
-    assert (
-        f"{folder.name}: the recording of cycle 0 is left out" in Page(page.read_text(encoding="utf-8")).text
-    )
+    assert f"{folder.name}: the recording of cycle 0 is left out" in Page(page.read_text(encoding="utf-8")).text
     assert (page.parent / "informativeness_digits.png").exists()
 
 

@@ -20,9 +20,7 @@ def make_cifar10(root: Path, images_per_file: int = 20) -> dict[str, str]:
 
 def make_cifar100(root: Path, images_per_file: int = 200) -> dict[str, str]:
     """Write ``root/cifar-100-python``; give the md5 sum of each file."""
-    files = {
-        name: _batch(seed, images_per_file, 100, "fine_labels") for seed, name in enumerate(["train", "test"])
-    }
+    files = {name: _batch(seed, images_per_file, 100, "fine_labels") for seed, name in enumerate(["train", "test"])}
     for batch in files.values():
         batch["coarse_labels"] = [label // 5 for label in batch["fine_labels"]]
     files["meta"] = {

@@ -22,9 +22,7 @@ def make_tiny_imagenet(root: Path, num_train: int = 12, num_val: int = 4) -> Pat
         images = folder / "train" / wnid / "images"
         images.mkdir(parents=True)
         for number in range(num_train):
-            save_image(
-                images / f"{wnid}_{number}.JPEG", level(target, number), "L" if number % 5 == 0 else "RGB"
-            )
+            save_image(images / f"{wnid}_{number}.JPEG", level(target, number), "L" if number % 5 == 0 else "RGB")
         boxes = "".join(f"{wnid}_{number}.JPEG\t0\t0\t63\t63\n" for number in range(num_train))
         (folder / "train" / wnid / f"{wnid}_boxes.txt").write_text(boxes)
     lines = []
