@@ -26,12 +26,11 @@ from alpl.callbacks.epoch_log import EpochLog
 from alpl.callbacks.epoch_seed import EpochSeed
 from alpl.callbacks.prediction_tracker import HISTORY
 from alpl.callbacks.resume_checkpoint import ResumeCheckpoint
-from alpl.data.datamodule import ImageDataModule
+from alpl.data.base import AbstractPoolDataModule
 from alpl.errors import ConfigError
 from alpl.files import read_array, read_tensors, whole_folder, write_array, write_json, write_tensors
 from alpl.loggers.base import AbstractRunLogger
-from alpl.modules.base import AbstractModule
-from alpl.modules.ensemble import ClassifierEnsemble
+from alpl.modules.base import AbstractModule, AbstractTrainableModule
 from alpl.oracle import AbstractOracle
 from alpl.pool import Pool
 from alpl.predictions import FROM_MODULE, Need, Predictions
@@ -48,7 +47,7 @@ class Experiment:
 
     Args:
         data: the data module.
-        make_module: makes a fresh module from ``num_classes`` and ``in_channels``.
+        make_module: makes a fresh module from the data's ``module_arguments``.
         schedule: initial set and budgets.
         acquisition: who is chosen.
         make_oracle: makes the oracle from the training targets.
@@ -68,8 +67,8 @@ class Experiment:
         ConfigError: a value is out of range.
     """
 
-    data: ImageDataModule
-    make_module: Callable[..., AbstractModule]
+    data: AbstractPoolDataModule
+    make_module: Callable[..., AbstractTrainableModule]
     schedule: Schedule
     acquisition: AbstractAcquisition
     make_oracle: Callable[..., AbstractOracle]
@@ -109,7 +108,7 @@ class ActiveLearning:
         data = experiment.data
         if self._is_main:
             data.prepare_data()
-        data.setup()
+        data.setup("fit")
         candidates, targets = data.take_targets()
         self.oracle = experiment.make_oracle(targets)
         initial = experiment.schedule.initial.draw(candidates)
@@ -151,7 +150,7 @@ class ActiveLearning:
                 f"{files.pool} holds another pool than this run's: the data set or its files have changed"
             )
 
-    def _fit(self, cycle: int, member: int, data: ImageDataModule) -> None:
+    def _fit(self, cycle: int, member: int, data: AbstractPoolDataModule) -> None:
         files, stage = self.folder.cycle(cycle), "fit" if member == 0 else f"fit_{member}"
         with self._stage(cycle, stage, together=True) as todo:
             if not todo:
@@ -174,7 +173,7 @@ class ActiveLearning:
             if self._is_main:
                 write_tensors(files.model(member), module.state_dict())
 
-    def _test(self, cycle: int, pool: Pool, data: ImageDataModule) -> None:
+    def _test(self, cycle: int, pool: Pool, data: AbstractPoolDataModule) -> None:
         with self._stage(cycle, "test", together=True) as todo:
             if not todo:
                 return
@@ -189,7 +188,7 @@ class ActiveLearning:
                 self.experiment.logger.log_cycle(cycle, pool.num_labeled, scalars)
                 self._detail = f"{pool.num_labeled} labeled, " + ", ".join(f"{n} {v:.4f}" for n, v in scalars.items())
 
-    def _predict(self, cycle: int, pool: Pool, data: ImageDataModule) -> None:
+    def _predict(self, cycle: int, pool: Pool, data: AbstractPoolDataModule) -> None:
         if not self.needs & FROM_MODULE:
             return
         with self._stage(cycle, "predict", together=True) as todo:
@@ -251,13 +250,10 @@ class ActiveLearning:
             module = self._make_module()
             module.load_state_dict(read_tensors(self.folder.cycle(cycle).model(member)))
             members.append(module)
-        if len(members) == 1:
-            return members[0]
-        return ClassifierEnsemble(members, len(self.experiment.data.splits.classes))
+        return members[0] if len(members) == 1 else members[0].ensemble(members)
 
-    def _make_module(self) -> AbstractModule:
-        data = self.experiment.data
-        return self.experiment.make_module(num_classes=len(data.splits.classes), in_channels=data.in_channels)
+    def _make_module(self) -> AbstractTrainableModule:
+        return self.experiment.make_module(**self.experiment.data.module_arguments)
 
     def _make_trainer(self, *callbacks: Any) -> Trainer:
         # Samplers, logs and progress are ours (see data/batch.py, EpochLog, FitProgress); the rest is the user's.
@@ -323,7 +319,7 @@ class ActiveLearning:
         analysis = Need.POSTERIOR if self.experiment.informativeness else Need.NOTHING
         return self.experiment.acquisition.needs | analysis
 
-    def _check_settings(self, module: AbstractModule) -> None:
+    def _check_settings(self, module: AbstractTrainableModule) -> None:
         """Make what is made again in every fit: a value that it refuses must not wait until then."""
         for name, make in (
             ("model.optimizer or model.scheduler", module.configure_optimizers),

@@ -154,14 +154,14 @@ def _run_in(folder: RunFolder, config: DictConfig, stale: str | None) -> None:
         if is_main:
             _describe(folder, config, learning.num_cycles)
             folder.write_error(None)
-            progress.say(f"{_title(config)} | {'goes on' if folder.journal else 'starts'} in {folder.path}")
+            progress.say(f"{progress.prefix} | {'goes on' if folder.journal else 'starts'} in {folder.path}")
             if stale:
-                progress.say(f"{_title(config)} | took over the lock of {stale}, which is gone")
+                progress.say(f"{progress.prefix} | took over the lock of {stale}, which is gone")
             experiment.logger.start(_description(config, learning.num_cycles), folder.path)
         learning.run()
         if is_main:
             experiment.logger.finish(failed=False)
-            progress.say(f"{_title(config)} | finished")
+            progress.say(f"{progress.prefix} | finished")
     except Exception as error:
         if is_main:
             folder.write_error(traceback.format_exc() + one_line(error) + "\n")

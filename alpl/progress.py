@@ -39,7 +39,7 @@ class Progress:
     ) -> None:
         total = os.environ.get(SWEEP_TOTAL)
         place = "" if number is None else f"run {number + 1}{'/' + total if total else ''} "
-        self._prefix = f"{place}{title}"
+        self.prefix = f"{place}{title}"
         self._num_cycles = num_cycles
         self._quiet = quiet
         self._heartbeat_s = heartbeat_s
@@ -53,7 +53,7 @@ class Progress:
 
     def stage(self, cycle: int, stage: str) -> None:
         """Say that a stage begins."""
-        self._line = f"{self._prefix} | cycle {cycle + 1}/{self._num_cycles} | {stage}"
+        self._line = f"{self.prefix} | cycle {cycle + 1}/{self._num_cycles} | {stage}"
         self.within("")
 
     def within(self, detail: str) -> None:

@@ -6,6 +6,7 @@ once and many fit into a test.
     python tests/kill_harness.py SEED NUM_KILLS MEAN_SECONDS -- <overrides of alpl>
 """
 
+import contextlib
 import json
 import os
 import random
@@ -36,10 +37,8 @@ def attempt(overrides: list[str], kill_after_s: float | None) -> int:
         while size_of_logs(overrides) == said and os.waitpid(child, os.WNOHANG) == (0, 0):
             time.sleep(0.005)
         time.sleep(kill_after_s)
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
     return os.waitpid(child, 0)[1]
 
 

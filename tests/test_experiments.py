@@ -1,4 +1,4 @@
-"""Every experiment composes for every run of its sweep, and runs at tiny scale; printed numbers are where they belong."""
+"""Every experiment composes for every run of its sweep, and runs at tiny scale; printed numbers are in place."""
 
 import csv
 from pathlib import Path
@@ -7,8 +7,8 @@ import hydra
 import pytest
 from command import alpl
 from hydra import compose, initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from alpl.config import CONF, EXPERIMENTS, check_config, register_experiments

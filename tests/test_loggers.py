@@ -1,4 +1,4 @@
-"""wandb offline: no account, no network; the run that is written holds the axes and metrics, read back from its file."""
+"""wandb offline: no account, no network; the run's file, read back, holds the axes and metrics."""
 
 import json
 from collections.abc import Iterator

@@ -284,5 +284,5 @@ def test_fractions_that_fit_are_not_refused_for_their_rounding():
     schedule = Schedule(RandomInitial("30%", 0), "10%", 7)
     budgets = schedule.budgets(16_555, 4967)
     assert budgets == [1656] * 6 + [1652] and 4967 + sum(budgets) == 16_555
-    with pytest.raises(ConfigError, match="schedule.budget must leave the pool large enough"):
+    with pytest.raises(ConfigError, match="must leave the pool large enough"):
         Schedule(RandomInitial("30%", 0), "10%", 8).budgets(16_555, 4967)

@@ -82,7 +82,7 @@ class PredictionTracker(AbstractProvider):
         if trainer.is_global_zero:
             for name, row in rows.items():
                 if name == HISTORY:
-                    num_classes = len(trainer.datamodule.splits.classes)  # type: ignore[attr-defined]
+                    num_classes = len(trainer.datamodule.classes)  # type: ignore[attr-defined]
                     row = row.astype(np.min_scalar_type(num_classes - 1))
                 append_row(self._folder / name, row, self._recorded)
         self._recorded += 1

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias, final
 
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from alpl.data.base import AbstractPoolDataModule
 from alpl.data.batch import (
     AbstractBatchSampler,
     BalancedSampler,
@@ -29,7 +29,7 @@ Transform: TypeAlias = Callable[[Tensor], Tensor]
 
 
 @final
-class ImageDataModule(LightningDataModule):
+class ImageDataModule(AbstractPoolDataModule):
     """Small images in memory as uint8, augmented in whole batches on the module's device.
 
     After :meth:`setup` it knows the images; :meth:`with_pool` gives a copy that also knows who is labeled and hands
@@ -140,9 +140,14 @@ class ImageDataModule(LightningDataModule):
         return len(self._validation_index)
 
     @property
-    def in_channels(self) -> int:
-        """Channels of an image."""
-        return self.splits.train.images.shape[1]
+    def classes(self) -> tuple[str, ...]:
+        """Names of the K classes."""
+        return self.splits.classes
+
+    @property
+    def module_arguments(self) -> dict[str, Any]:
+        """``num_classes`` and ``in_channels``."""
+        return {"num_classes": len(self.classes), "in_channels": self.splits.train.images.shape[1]}
 
     @property
     def excluded(self) -> Index:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias, final
 
 import torch
@@ -80,6 +80,11 @@ class AbstractTrainableModule(AbstractModule):
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
         self._scheduler_interval = scheduler_interval
+
+    @classmethod
+    @abstractmethod
+    def ensemble(cls, members: Sequence[AbstractModule]) -> AbstractModule:
+        """Give one module that asks several trained ones (at least one) together; its views are the members."""
 
     @final
     def configure_optimizers(self) -> Any:

@@ -5,19 +5,20 @@ Axes: B images of a batch, K classes, F features, V views.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics.classification import MulticlassAccuracy
 
 from alpl.data.batch import Batch
 from alpl.errors import ConfigError
 from alpl.files import read_tensors
-from alpl.modules.base import AbstractTrainableModule, no_loss
+from alpl.metrics.accuracy import TestAccuracy
+from alpl.modules.base import AbstractModule, AbstractTrainableModule, no_loss
+from alpl.modules.ensemble import ClassifierEnsemble
 from alpl.networks.classification import ClassificationNetwork
 from alpl.predictions import Need, Posterior, Predictions
 
@@ -54,8 +55,8 @@ class Classifier(AbstractTrainableModule):
             raise ConfigError(f"model.num_passes must be >= 1, got {num_passes}")
         self.network = network(num_classes=num_classes, in_channels=in_channels)
         self.num_passes = num_passes
-        self.accuracy = MulticlassAccuracy(num_classes, average="micro")
-        self.accuracy_per_class = MulticlassAccuracy(num_classes, average="none")
+        self.num_classes = num_classes
+        self.accuracy = TestAccuracy(num_classes)
         if weights is not None:
             load_network(self.network, Path(weights))
 
@@ -64,6 +65,13 @@ class Classifier(AbstractTrainableModule):
         """Posterior and features; views where the network has dropout."""
         views = Need.VIEWS if dropouts(self.network) else Need.NOTHING
         return Need.POSTERIOR | Need.IMAGE_FEATURES | views
+
+    @classmethod
+    def ensemble(cls, members: Sequence[AbstractModule]) -> ClassifierEnsemble:
+        """Ask trained members together."""
+        first = members[0]
+        assert isinstance(first, Classifier), "all members come from one config"
+        return ClassifierEnsemble(members, first.num_classes)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross-entropy, mean over the labeled images; zero where there is none."""
@@ -102,14 +110,11 @@ class Classifier(AbstractTrainableModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count."""
-        labels = self.predict_batch(batch, Need.NOTHING).labels
-        assert labels is not None, "every module gives labels"
-        self.accuracy.update(labels, batch.targets)
-        self.accuracy_per_class.update(labels, batch.targets)
+        self.accuracy.update(self.predict_batch(batch, Need.NOTHING).labels, batch.targets)
 
     def test_results(self) -> dict[str, Any]:
         """``test/accuracy`` in [0, 1] and ``test/accuracy_per_class``, K of them."""
-        return accuracy_results(self.accuracy, self.accuracy_per_class)
+        return self.accuracy.results()
 
     def _views(self, images: Tensor, features: Tensor) -> Posterior:
         """Give the posteriors of ``num_passes`` passes with dropout on and batch norm as in evaluation."""
@@ -153,11 +158,3 @@ def load_network(network: ClassificationNetwork, path: Path) -> None:
     if wrong:
         raise ConfigError(f"model.weights must fit the network, {path} differs in {len(wrong)} tensors: {wrong[:3]}")
     network.load_state_dict(state, strict=False)
-
-
-def accuracy_results(accuracy: MulticlassAccuracy, per_class: MulticlassAccuracy) -> dict[str, Any]:
-    """Compute and reset both metrics."""
-    results = {"test/accuracy": float(accuracy.compute()), "test/accuracy_per_class": per_class.compute().tolist()}
-    accuracy.reset()
-    per_class.reset()
-    return results

@@ -7,11 +7,10 @@ from typing import Any, final
 
 import torch
 from torch import nn
-from torchmetrics.classification import MulticlassAccuracy
 
 from alpl.data.batch import Batch
+from alpl.metrics.accuracy import TestAccuracy
 from alpl.modules.base import AbstractModule
-from alpl.modules.classifier import accuracy_results
 from alpl.predictions import Need, Posterior, Predictions
 
 
@@ -29,8 +28,7 @@ class ClassifierEnsemble(AbstractModule):
     def __init__(self, members: Sequence[AbstractModule], num_classes: int) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        self.accuracy = MulticlassAccuracy(num_classes, average="micro")
-        self.accuracy_per_class = MulticlassAccuracy(num_classes, average="none")
+        self.accuracy = TestAccuracy(num_classes)
 
     @property
     def provides(self) -> Need:
@@ -58,11 +56,8 @@ class ClassifierEnsemble(AbstractModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count."""
-        labels = self.predict_batch(batch, Need.NOTHING).labels
-        assert labels is not None, "every module gives labels"
-        self.accuracy.update(labels, batch.targets)
-        self.accuracy_per_class.update(labels, batch.targets)
+        self.accuracy.update(self.predict_batch(batch, Need.NOTHING).labels, batch.targets)
 
     def test_results(self) -> dict[str, Any]:
         """The same results as a single classifier."""
-        return accuracy_results(self.accuracy, self.accuracy_per_class)
+        return self.accuracy.results()

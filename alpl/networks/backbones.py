@@ -50,7 +50,7 @@ def torchvision_backbone(in_channels: int, name: str, weights: str | None = None
         raise ConfigError(f"weights must be known to torchvision for {name}, got {weights!r}") from error
     for auxiliary in {"aux1", "aux2", "AuxLogits"} & dict(network.named_children()).keys():
         setattr(network, auxiliary, None)  # googlenet and inception_v3: heads for training that we do not train
-        network.aux_logits = False  # type: ignore[assignment]
+        network.aux_logits = False
     return without_classifier(network)
 
 

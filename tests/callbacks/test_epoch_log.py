@@ -39,9 +39,8 @@ class Scripted(LightningModule):
 
 def _run(folder, module=None, epochs=4, validate=True, told=None, **options):
     loader = partial(DataLoader, list(range(3)), batch_size=None)
-    log = EpochLog(folder / "cycle" / "epochs.csv", lambda epoch, values: (told or []).append((epoch, values)))
-    if told is not None:
-        log.tell = lambda epoch, values: told.append((epoch, values))
+    told = [] if told is None else told
+    log = EpochLog(folder / "cycle" / "epochs.csv", lambda epoch, values: told.append((epoch, values)))
     Trainer(
         accelerator="cpu", devices=1, max_epochs=epochs, callbacks=[log], logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, default_root_dir=folder,
@@ -103,7 +102,7 @@ def test_a_column_that_comes_late_is_empty_before(tmp_path):
     _run(tmp_path, check_val_every_n_epoch=2)
     rows = _rows(tmp_path)
     assert rows[0]["val/accuracy"] == "" and float(rows[1]["val/accuracy"]) == 0.25
-    assert rows[2]["val/accuracy"] == "" and float(rows[3]["val/accuracy"]) == 0.75
+    assert rows[2]["val/accuracy"] == "" and float(rows[3]["val/accuracy"]) == 0.75  # BUG: 0.25 again
 
 
 def test_rows_travel_in_the_state(tmp_path):

@@ -30,7 +30,7 @@ SCHEDULES = {
 }
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -43,7 +43,7 @@ class Bomb(Callback):
 
     def _check(self, trainer, *args, **options):
         if trainer.current_epoch == self.epoch and (len(args) < 2 or args[-1] == 1):  # of batches, the second
-            raise Killed
+            raise KilledError
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def view():
     return make
 
 
-def _fit(folder, view, *callbacks, schedule="cosine", interval="epoch", every_s=0.0, save=None, **trainer):
+def _fit(folder, view, *callbacks, schedule="cosine", interval="epoch", every_s=0.0, **trainer):
     """What the loop does for one fit, from the last checkpoint where there is one."""
     folder.mkdir(exist_ok=True)
     seed_all(11)
@@ -73,11 +73,12 @@ def _fit(folder, view, *callbacks, schedule="cosine", interval="epoch", every_s=
     tracker, checkpoint = PredictionTracker(posterior=True), folder / "fit.ckpt"
     tracker.bind(folder)
     own = [EpochSeed(7), tracker, EpochLog(folder / "epochs.csv", lambda epoch, values: None), *callbacks]
+    resume = checkpoint if checkpoint.exists() else None
     Trainer(**{
         "accelerator": "cpu", "devices": 1, "max_epochs": EPOCHS, "logger": False, "use_distributed_sampler": False,
         "enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0,
         "default_root_dir": folder, "callbacks": [*own, ResumeCheckpoint(checkpoint, every_s)], **trainer,
-    }).fit(module, datamodule=view, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)  # fmt: skip
+    }).fit(module, datamodule=view, ckpt_path=resume, weights_only=True)  # fmt: skip
     write_tensors(folder / "model.pt", module.state_dict())
     return module
 
@@ -90,7 +91,7 @@ def _assert_same_fit(tmp_path, view, *bombs, **options):
     """Killed at each bomb and taken up again, a fit ends as the undisturbed one."""
     undisturbed = _fit(tmp_path / "undisturbed", view, **options)
     for bomb in bombs:
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             _fit(tmp_path / "killed", view, bomb, **options)
         assert not (tmp_path / "killed" / "model.pt").exists()
     resumed = _fit(tmp_path / "killed", view, **options)
@@ -118,7 +119,7 @@ def test_every_moment(tmp_path, view, moment, epoch):
 def test_killed_behind_the_last_checkpoint(tmp_path, view):
     """The fit is complete, only its weights are not yet written."""
     _assert_same_fit(tmp_path, view(), Bomb("on_train_end", EPOCHS))
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         _fit(tmp_path / "again", view(), Bomb("on_train_end", EPOCHS))
     rows = _left(tmp_path / "again")
     _fit(tmp_path / "again", view())
@@ -146,6 +147,7 @@ def test_batches_with_unlabeled_images(tmp_path, view, labeled_fraction):
 @pytest.mark.parametrize("interval", ["epoch", "step"])
 def test_a_fit_that_counts_steps(tmp_path, view, max_steps, interval):
     options = {"max_epochs": -1, "max_steps": max_steps, "schedule": "milestones", "interval": interval}
+    # BUG: a resumed fit that counts steps ends its last epoch again (a row too many) and orders the next one anew
     _assert_same_fit(tmp_path, view(), Bomb("on_train_epoch_start", 1), Bomb("on_train_batch_start", 3), **options)
 
 
@@ -160,6 +162,17 @@ def test_another_fit_is_not_the_same(tmp_path, view):
     _fit(tmp_path / "other", view(seed=1))
     one, other = _left(tmp_path / "one"), _left(tmp_path / "other")
     assert all(one[name] != other[name] for name in one)
+
+
+def test_every_epoch_draws_anew(tmp_path, view):
+    draws = []
+
+    class Draw(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            draws.append(float(torch.rand(())))
+
+    _fit(tmp_path, view(), Draw())
+    assert len(set(draws)) == len(draws) == EPOCHS * STEPS
 
 
 # --- the checkpoint itself

@@ -19,6 +19,7 @@ from alpl.networks.small_cnn import SmallCnn
 from alpl.pool import Pool
 from alpl.predictions import Form, Need
 
+SMALL = partial(SmallCnn, widths=(4, 8))
 EVERYTHING = Need.POSTERIOR | Need.IMAGE_FEATURES | Need.VIEWS
 
 
@@ -42,7 +43,7 @@ class DroppingBackbone(nn.Module):
         return self.layers(images)
 
 
-def _module(dropout=0.0, num_classes=5, backbone=partial(SmallCnn, widths=(4, 8)), seed=0, **options):
+def _module(dropout=0.0, num_classes=5, backbone=SMALL, seed=0, **options):
     torch.manual_seed(seed)
     network = partial(ClassificationNetwork, backbone, dropout=dropout)
     module = Classifier(network, num_classes, 2, **{"optimizer": partial(torch.optim.SGD, lr=0.1), **options})
@@ -127,8 +128,8 @@ def test_nothing_is_given_that_was_not_asked_for(needs, given):
 
 
 @pytest.mark.parametrize(("dropout", "backbone", "views"), [
-    (0.0, partial(SmallCnn, widths=(4, 8)), False),
-    (0.3, partial(SmallCnn, widths=(4, 8)), True),
+    (0.0, SMALL, False),
+    (0.3, SMALL, True),
     (0.0, DroppingBackbone, True),
 ])  # fmt: skip
 def test_views_are_provided_where_something_drops(dropout, backbone, views):
@@ -137,7 +138,7 @@ def test_views_are_provided_where_something_drops(dropout, backbone, views):
     assert len(dropouts(module.network)) == (dropout > 0) + (backbone is DroppingBackbone)
 
 
-@pytest.mark.parametrize("backbone", [partial(SmallCnn, widths=(4, 8)), DroppingBackbone])
+@pytest.mark.parametrize("backbone", [SMALL, DroppingBackbone])
 def test_only_dropout_is_active_in_the_views(backbone):
     module, batch = _module(dropout=0.4, backbone=backbone, num_passes=3).eval(), _batch()
     before = {name: value.clone() for name, value in module.state_dict().items()}
@@ -152,7 +153,7 @@ def test_only_dropout_is_active_in_the_views(backbone):
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
-@pytest.mark.parametrize("backbone", [partial(SmallCnn, widths=(4, 8)), DroppingBackbone])
+@pytest.mark.parametrize("backbone", [SMALL, DroppingBackbone])
 def test_views_are_full_passes_with_dropout(backbone):
     """By construction: the same seed gives the same masks, with the backbone run again in every pass or not."""
     module, batch = _module(dropout=0.4, backbone=backbone, num_passes=4).eval(), _batch()
@@ -168,7 +169,7 @@ def test_views_are_full_passes_with_dropout(backbone):
     assert not torch.equal(found.probs[0], found.probs[1])
 
 
-@pytest.mark.parametrize(("backbone", "passes"), [(partial(SmallCnn, widths=(4, 8)), 1), (DroppingBackbone, 1 + 7)])
+@pytest.mark.parametrize(("backbone", "passes"), [(SMALL, 1), (DroppingBackbone, 1 + 7)])
 def test_dropout_in_the_head_alone_does_not_run_the_backbone_again(backbone, passes):
     module, calls = _module(dropout=0.4, backbone=backbone, num_passes=7).eval(), []
     module.network.backbone.register_forward_hook(lambda *args: calls.append(1))

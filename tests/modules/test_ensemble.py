@@ -79,6 +79,15 @@ def test_the_views_are_the_members_even_where_they_have_dropout():
     assert not any(part.training for part in ensemble.modules())
 
 
+def test_members_are_asked_once():
+    """Dropout passes of the members would be thrown away."""
+    ensemble, calls = _ensemble(dropout=0.5), []
+    for member in ensemble.members:
+        member.network.head.register_forward_hook(lambda *args: calls.append(1))
+    ensemble.predict_batch(_batch(), EVERYTHING)
+    assert len(calls) == 3
+
+
 def test_what_it_provides():
     assert _ensemble().provides == Need.POSTERIOR | Need.IMAGE_FEATURES | Need.VIEWS
     assert _member(0).provides == Need.POSTERIOR | Need.IMAGE_FEATURES

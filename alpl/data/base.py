@@ -1,0 +1,64 @@
+"""What the loop asks of a data module, whatever the task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+from typing_extensions import Self
+
+from alpl.data.batch import Batch
+from alpl.pool import Index, Pool
+from alpl.schedule import Candidates
+
+
+class AbstractPoolDataModule(LightningDataModule, ABC):
+    """A data set that a pool splits into labeled, unlabeled, validation and test images.
+
+    The order of calls: ``prepare_data``, ``setup``, :meth:`take_targets` once, then :meth:`with_pool` for each cycle,
+    whose views give the loaders. A module that has given its training targets away holds none but those of a pool's
+    labeled images.
+    """
+
+    @property
+    @abstractmethod
+    def num_images(self) -> int:
+        """N, all images of the training set."""
+
+    @property
+    @abstractmethod
+    def classes(self) -> tuple[str, ...]:
+        """Names of the K classes."""
+
+    @property
+    @abstractmethod
+    def excluded(self) -> Index:
+        """``Long[X]`` dataset indices outside the pool."""
+
+    @property
+    @abstractmethod
+    def num_validation(self) -> int:
+        """Validation images, held out of the pool."""
+
+    @property
+    @abstractmethod
+    def module_arguments(self) -> dict[str, Any]:
+        """What a module must know of the data to be made, e.g. ``num_classes``."""
+
+    @abstractmethod
+    def take_targets(self) -> tuple[Candidates, Any]:
+        """Hand the training targets over, once: to the initial draw (some are class-balanced) and to the oracle."""
+
+    @abstractmethod
+    def with_pool(self, pool: Pool, targets: Any) -> Self:
+        """Give a view for a pool, with the oracle's answers for ``pool.labeled``."""
+
+    @abstractmethod
+    def observing(self, index: Index) -> Self:
+        """Give a view whose prediction loader gives the training images ``index``, evaluation transform."""
+
+    @abstractmethod
+    def tracking_dataloader(self) -> DataLoader[Batch]:
+        """The unlabeled images in order, evaluation transform, without targets."""
