@@ -23,6 +23,7 @@ def predict_batches(
     The module is in evaluation mode for that time, and each of its parts is back in its own mode afterwards.
     """
     assert isinstance(module, AbstractModule), "the loop trains nothing else"
+    _share_buffers(trainer, module)
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -35,6 +36,16 @@ def predict_batches(
     finally:
         for submodule, mode in modes:
             submodule.training = mode
+
+
+def _share_buffers(trainer: Trainer, module: LightningModule) -> None:
+    """Give every process the buffers of process 0, which the saved model has, as DDP does before a training step.
+
+    After a step each process holds the batch-norm statistics of its own batches.
+    """
+    if trainer.world_size > 1:
+        for buffer in module.buffers():
+            torch.distributed.broadcast(buffer, src=0)
 
 
 def gather_rows(trainer: Trainer, parts: Sequence[Tensor]) -> np.ndarray:

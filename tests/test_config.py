@@ -24,7 +24,8 @@ def test_places_and_names_do_not_change_the_key(override: str) -> None:
 @pytest.mark.parametrize(
     "override",
     ["seed=1", "acquisition=entropy", "model.optimizer.lr=0.1", "data.batch_size=8", "schedule.budget=5",
-     "num_members=2", "trainer.max_epochs=3", "data.labeled_fraction=0.5", "warm_start=true", "trainer.precision=bf16-mixed"],
+     "num_members=2", "trainer.max_epochs=3", "data.labeled_fraction=0.5", "warm_start=true",
+     "trainer.precision=bf16-mixed"],
 )  # fmt: skip
 def test_what_changes_results_changes_the_key(override: str) -> None:
     assert key("data=cifar10") != key("data=cifar10", override)

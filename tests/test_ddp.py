@@ -144,7 +144,7 @@ def test_the_history_is_of_one_model(dispersion):
         expected = dispersion.pool_posterior(cycle)
         np.testing.assert_allclose(
             posterior, expected, atol=2e-4
-        )  # BUG: process 1 predicts with batch norms of its own
+        )  # with the batch norms of the saved model, also on process 1
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def test_validation_is_the_mean_over_all_images(kcenter):
         last = list(csv.DictReader((folder / "epochs.csv").open(newline="")))[-1]
         probs, _ = kcenter.forward(cycle, validation.images)
         loss = float(torch.nn.functional.nll_loss(probs.log(), validation.targets))
-        # BUG: Lightning divides by the whole-number mean of the counts of the processes, 15 instead of 15.5
+        # Lightning's own mean divides by the whole-number mean of the processes' counts, 15 instead of 15.5
         assert float(last["val/loss"]) == pytest.approx(loss, rel=1e-4)
         right = float((probs.argmax(1) == validation.targets).float().mean())
         assert float(last["val/accuracy"]) == pytest.approx(right, abs=1e-6)
@@ -292,17 +292,17 @@ def test_every_row_of_the_history_is_of_the_model_of_process_0(tmp_path):
     tracker.bind(tmp_path)
     _forked(tmp_path, tracker, _RowByHand(tmp_path, view), epochs=3).fit(_module(), datamodule=view)
     expected = np.stack([np.load(tmp_path / f"row_{epoch}.npy") for epoch in range(3)])
-    # BUG: process 1 predicts with batch norms of its own
+    # with the batch norms of the saved model, also on process 1
     np.testing.assert_allclose(np.load(tmp_path / POSTERIORS), expected, atol=2e-4)
 
 
 def test_the_loss_is_the_mean_over_both_processes(tmp_path):
     one, other = _recorded(tmp_path, _view(), epochs=1)
-    assert one["metrics"]["train/loss"] == other["metrics"]["train/loss"]  # BUG: process 0 logs its own images only
+    assert one["metrics"]["train/loss"] == other["metrics"]["train/loss"]  # over the images of both
 
 
 def test_fewer_images_than_processes_are_predicted(tmp_path):
     """The last image of a pool: one process has nothing to do."""
     view = _view().observing(torch.tensor([1000]))
-    # BUG: Lightning refuses a loader of no batch on process 1
+    # left alone, Lightning refuses a loader of no batch on process 1
     _forked(tmp_path).predict(_module(), datamodule=view, return_predictions=False)

@@ -151,8 +151,8 @@ def _clusters(spread, offsets, seed=0):
     return torch.cat([offset + spread * torch.randn(60, 8, generator=random) for offset in offsets])
 
 
-# BUG: float32 Gram distances of points around 1e3 that are 1e-2 apart are all noise: with these points not one of the
-# first picks is right and the radius is far above the exact algorithm's.
+# float32 Gram distances of points around 1e3 that are 1e-2 apart would be all noise: with these points not one of the
+# first picks would be right.
 @pytest.mark.parametrize("offsets", [(1000.0,), (-1000.0, 1000.0)])
 @pytest.mark.parametrize("spread", [1.0, 1e-1, 1e-2])
 def test_a_large_offset_does_not_drown_the_distances(offsets, spread):
@@ -164,7 +164,7 @@ def test_a_large_offset_does_not_drown_the_distances(offsets, spread):
     assert distances.tolist() == pytest.approx(expected_distances, rel=1e-3)
 
 
-# BUG: the same cancellation gives duplicates a distance of 0.03 to 0.04 instead of 0 at the scale of ResNet features.
+# The same cancellation would give duplicates a distance of 0.03 to 0.04 instead of 0 at the scale of ResNet features.
 def test_duplicates_are_at_distance_zero():
     points = 5 * torch.rand(30, 512, generator=torch.Generator().manual_seed(0))
     picks, distances = kcenter_greedy(points.repeat(2, 1), torch.zeros(0, 512), 40)
@@ -172,8 +172,7 @@ def test_duplicates_are_at_distance_zero():
     assert distances[30:].tolist() == [0.0] * 10
 
 
-# BUG: finite features whose squares are not finite in float32 give infinite and NaN distances instead of an error or
-# the right answer.
+# Finite features whose squares are not finite in float32 are an error, not infinite and NaN distances.
 @pytest.mark.parametrize("scale", [1e20, 1e200])
 def test_huge_features_are_an_error_or_right(scale):
     features = scale * torch.tensor([[1.0], [3.0], [-1.0]], dtype=torch.float64)

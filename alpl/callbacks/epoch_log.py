@@ -28,6 +28,7 @@ class EpochLog(Callback):
         self.path = path
         self.tell = tell  # not `log`: Lightning puts its own there
         self.rows: list[dict[str, float]] = []
+        self._lr = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far travel in the checkpoint."""
@@ -37,12 +38,17 @@ class EpochLog(Callback):
         """Go on behind the rows of the checkpoint."""
         self.rows = list(state_dict["rows"])
 
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the learning rate, as the schedule steps before the epoch's end, and forget the last epoch's values."""
+        self._lr = float(trainer.optimizers[0].param_groups[0]["lr"])
+        trainer.callback_metrics.clear()
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the epoch's row."""
+        values = {"lr": self._lr}
+        values |= {name: float(value) for name, value in trainer.callback_metrics.items()}  # all processes take part
         if not trainer.is_global_zero:
             return
-        values = {"lr": float(trainer.optimizers[0].param_groups[0]["lr"])}
-        values |= {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.rows.append({"epoch": trainer.current_epoch, **values})
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         with whole_file(self.path) as stream:

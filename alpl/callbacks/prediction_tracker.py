@@ -123,6 +123,8 @@ def append_row(path: Path, row: np.ndarray, position: int) -> None:
         stream.flush()
         os.fsync(stream.fileno())
         _write_header(stream, (position + 1, *row.shape), dtype)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _write_header(stream: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -27,6 +27,19 @@ class ResumeCheckpoint(Checkpoint):
         self.path = path
         self.every_seconds = every_seconds
         self._last = time.monotonic()
+        self._max_steps = -1
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Hide ``max_steps`` while the loops are restored.
+
+        Lightning restores a fit that counts steps as if it had been killed within an epoch, and ends that epoch again.
+        """
+        self._max_steps = trainer.max_steps
+        trainer.fit_loop.epoch_loop.max_steps = -1
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count steps from here."""
+        trainer.fit_loop.epoch_loop.max_steps = self._max_steps
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write, if it is time; process 0 decides for all."""

@@ -90,7 +90,7 @@ class AbstractBatchSampler(Sampler[Tensor]):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Batches of an epoch, the same on every process."""
+        """Batches of an epoch; the same on every process where a backward pass follows them (not for shards)."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Tensor]:
@@ -169,7 +169,7 @@ class BalancedSampler(AbstractBatchSampler):
         super().__init__(seed=seed, rank=rank, world_size=world_size)
         if not len(labeled):
             raise ConfigError("balanced batches need at least one labeled image, got none")
-        num_labeled = round(batch_size * labeled_fraction)
+        num_labeled = int(batch_size * labeled_fraction + 0.5)  # halves up, as everywhere
         if not 0 < num_labeled < batch_size:
             raise ConfigError(
                 f"data.labeled_fraction must leave room for labeled and unlabeled images in a batch of {batch_size}, "

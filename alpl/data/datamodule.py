@@ -77,6 +77,7 @@ class ImageDataModule(AbstractPoolDataModule):
             isinstance(labeled_fraction, (int, float)) and 0 < labeled_fraction <= 1
         ):
             raise ConfigError(f"data.labeled_fraction must be in (0, 1] or 'random', got {labeled_fraction!r}")
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # a pool may have fewer images than processes
         self.source = _make_source(source, root, download)
         if long_tail is not None:
             self.source = long_tail(self.source)

@@ -12,6 +12,7 @@ from typing import Any, final
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
 from alpl.data.batch import Batch
 from alpl.errors import ConfigError
@@ -56,6 +57,9 @@ class Classifier(AbstractTrainableModule):
         self.network = network(num_classes=num_classes, in_channels=in_channels)
         self.num_passes = num_passes
         self.num_classes = num_classes
+        self.train_loss = MeanMetric()  # over all images of all processes, however many each had
+        self.val_loss = MeanMetric()
+        self.val_accuracy = MeanMetric()
         self.accuracy = TestAccuracy(num_classes)
         if weights is not None:
             load_network(self.network, Path(weights))
@@ -76,21 +80,21 @@ class Classifier(AbstractTrainableModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross-entropy, mean over the labeled images; zero where there is none."""
         images = batch.images[batch.labeled]
+        self.log("train/loss", self.train_loss, on_step=False, on_epoch=True)
         if not len(images):
             return no_loss(self)
         logits, _ = self.network(images)
         loss = F.cross_entropy(logits, batch.targets)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(images))
+        self.train_loss.update(loss.detach(), len(images))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log loss and accuracy on the validation images."""
         logits, _ = self.network(batch.images)
-        size = len(batch.images)
-        # sync_dist: with several processes the mean over all of them, on each
-        self.log("val/loss", F.cross_entropy(logits, batch.targets), batch_size=size, sync_dist=True)
-        right = (logits.argmax(1) == batch.targets).float().mean()
-        self.log("val/accuracy", right, batch_size=size, sync_dist=True)
+        self.val_loss.update(F.cross_entropy(logits, batch.targets), len(batch.images))
+        self.val_accuracy.update((logits.argmax(1) == batch.targets).float(), 1.0)
+        self.log("val/loss", self.val_loss, on_step=False, on_epoch=True)
+        self.log("val/accuracy", self.val_accuracy, on_step=False, on_epoch=True)
 
     def predict_batch(self, batch: Batch, needs: Need) -> Predictions:
         """See the base class. I = N = B."""
