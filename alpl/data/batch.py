@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, NamedTuple, final
+from typing import Any, Literal, NamedTuple, final
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from alpl.errors import ConfigError
-from alpl.pool import Index
+from alpl.pool import Index, Pool
 from alpl.seeding import generator
 
 
@@ -30,6 +30,7 @@ class Batch(NamedTuple):
         targets: the targets of the labeled images only, in their order in the batch: ``Long[labeled.sum()]`` in
             classification. The targets of the others do not exist here.
         augment: whether the images are to be augmented (training) or not (evaluation, tracking).
+        sizes: ``Long[B 2]`` height and width of the original images, where boxes are to be told in their pixels.
     """
 
     images: Tensor
@@ -37,6 +38,7 @@ class Batch(NamedTuple):
     labeled: Tensor
     targets: Any
     augment: bool
+    sizes: Tensor | None = None
 
 
 @final
@@ -226,3 +228,42 @@ class ShardSampler(AbstractBatchSampler):
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter(self.batches)
+
+
+def training_sampler(
+    pool: Pool,
+    labeled_fraction: float | Literal["random"],
+    batch_size: int,
+    *,
+    seed: int,
+    rank: int = 0,
+    world_size: int = 1,
+) -> AbstractBatchSampler:
+    """Make the sampler of training batches.
+
+    Args:
+        pool: who is labeled.
+        labeled_fraction: 1.0 for labeled images only, a fraction in (0, 1) for that share of labeled images in every
+            batch, "random" to draw from all images alike (Elezi et al., Table 6).
+        batch_size: images per process and batch.
+        seed: of all shuffles.
+        rank: this process.
+        world_size: processes.
+
+    Raises:
+        ConfigError: the fraction is none of these, or does not fit the batch size or the pool.
+    """
+    check_labeled_fraction(labeled_fraction)
+    place: dict[str, Any] = {"seed": seed, "rank": rank, "world_size": world_size}
+    if labeled_fraction == "random":
+        return PassSampler(torch.cat([pool.labeled, pool.unlabeled]), batch_size, **place)
+    if labeled_fraction == 1:
+        return PassSampler(pool.labeled, batch_size, **place)
+    return BalancedSampler(pool.labeled, pool.unlabeled, batch_size, float(labeled_fraction), **place)
+
+
+def check_labeled_fraction(labeled_fraction: Any) -> None:
+    """Refuse what :func:`training_sampler` does not know."""
+    is_share = isinstance(labeled_fraction, (int, float)) and 0 < labeled_fraction <= 1
+    if labeled_fraction != "random" and not is_share:
+        raise ConfigError(f"data.labeled_fraction must be in (0, 1] or 'random', got {labeled_fraction!r}")

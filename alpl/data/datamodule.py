@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader
 from alpl.data.base import AbstractPoolDataModule
 from alpl.data.batch import (
     AbstractBatchSampler,
-    BalancedSampler,
     Batch,
     PartlyLabeledImages,
-    PassSampler,
     ShardSampler,
+    check_labeled_fraction,
+    training_sampler,
 )
 from alpl.data.sets import Splits
 from alpl.data.source import AbstractSource
@@ -73,10 +73,7 @@ class ImageDataModule(AbstractPoolDataModule):
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ConfigError(f"data.{name} must be an int >= 1, got {value!r}")
-        if labeled_fraction != "random" and not (
-            isinstance(labeled_fraction, (int, float)) and 0 < labeled_fraction <= 1
-        ):
-            raise ConfigError(f"data.labeled_fraction must be in (0, 1] or 'random', got {labeled_fraction!r}")
+        check_labeled_fraction(labeled_fraction)
         self.allow_zero_length_dataloader_with_multiple_devices = True  # a pool may have fewer images than processes
         self.source = _make_source(source, root, download)
         if long_tail is not None:
@@ -207,16 +204,15 @@ class ImageDataModule(AbstractPoolDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled training batches, see ``labeled_fraction``."""
-        place: dict[str, Any] = {"seed": self.seed, "rank": self._rank, "world_size": self._world_size}
-        labeled, unlabeled = self.pool.labeled, self.pool.unlabeled
-        sampler: AbstractBatchSampler
-        if self.labeled_fraction == "random":
-            sampler = PassSampler(torch.cat([labeled, unlabeled]), self.batch_size, **place)
-        elif self.labeled_fraction == 1:
-            sampler = PassSampler(labeled, self.batch_size, **place)
-        else:
-            fraction = float(self.labeled_fraction)
-            sampler = BalancedSampler(labeled, unlabeled, self.batch_size, fraction, **place)
+        sampler = training_sampler(
+            self.pool,
+            self.labeled_fraction,
+            self.batch_size,
+            seed=self.seed,
+            rank=self._rank,
+            world_size=self._world_size,
+        )
+        labeled = self.pool.labeled
         return self._loader(self.splits.train.images, labeled, self._labels(), sampler, augment=True)
 
     def labeled_dataloader(self) -> DataLoader[Batch]:
