@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import final
+from typing import Any, Protocol, final
 
 import torch
 from torch import Tensor
@@ -11,12 +11,27 @@ from torch import Tensor
 from alpl.pool import Index
 
 
+class Targets(Protocol):
+    """The targets of a data set, by dataset index."""
+
+    def __len__(self) -> int:
+        """N."""
+        ...
+
+    def __getitem__(self, index: Tensor) -> Any:
+        """Give the targets of ``index``, ``Long[n]``."""
+        ...
+
+
 class AbstractOracle(ABC):
     """Answers queries with targets."""
 
     @abstractmethod
-    def annotate(self, index: Index) -> Tensor:
-        """Give the targets of the images ``index`` (``Long[n]``), in that order."""
+    def annotate(self, index: Index) -> Any:
+        """Give the targets of the images ``index`` (``Long[n]``), in that order.
+
+        In the form that the data module takes back: ``Long[n]`` classes, or a list of n ``Objects``.
+        """
 
 
 @final
@@ -24,13 +39,13 @@ class BenchmarkOracle(AbstractOracle):
     """Answers with the benchmark's own labels.
 
     Args:
-        targets: ``Long[N]``, by dataset index.
+        targets: of all N images, answers to an index ``Long[n]``: ``Long[N]`` classes, or an ``ObjectLookup``.
     """
 
-    def __init__(self, targets: Tensor) -> None:
+    def __init__(self, targets: Targets) -> None:
         self._targets = targets
 
-    def annotate(self, index: Index) -> Tensor:
+    def annotate(self, index: Index) -> Any:
         """See the base class.
 
         Raises:

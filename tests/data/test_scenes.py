@@ -1,0 +1,159 @@
+"""Batches of scenes: objects of labeled images only, the same whoever reads them."""
+
+import gc
+
+import pytest
+import torch
+
+from alpl.data.objects import AbstractDetectionImages, AbstractDetectionSource, DetectionSplits, Objects
+from alpl.data.scenes import FlatObjects, SceneDataModule
+from alpl.errors import ConfigError
+from alpl.pool import Pool
+
+NUM_TRAIN, NUM_TEST = 20, 7
+
+
+class Gray(AbstractDetectionImages):
+    """Image i has the size (10 + i) x 20 and the gray level i."""
+
+    def __init__(self, number):
+        self.names = tuple(f"{i}.png" for i in range(number))
+        self.sizes = torch.tensor([[10 + i, 20] for i in range(number)])
+
+    def __getitem__(self, index):
+        return torch.full((3, 10 + index, 20), index, dtype=torch.uint8)
+
+
+def objects_of(index):
+    """Image i has i % 3 objects, the first of them difficult."""
+    number = index % 3
+    boxes = torch.tensor([[float(k), 0.0, 10.0, 5.0 + index] for k in range(number)]).reshape(-1, 4)
+    return Objects(boxes, torch.arange(number), torch.arange(number) == 0)
+
+
+class Source(AbstractDetectionSource):
+    def load(self):
+        train, test = (tuple(map(objects_of, range(n))) for n in (NUM_TRAIN, NUM_TEST))
+        return DetectionSplits(Gray(NUM_TRAIN), train, Gray(NUM_TEST), test, ("a", "b"), excluded=torch.tensor([3]))
+
+
+def resize(image, objects, generator):
+    height, width = image.shape[1:]
+    unit = objects.boxes / torch.tensor([width, height, width, height])
+    return image[:, :4, :4].float(), Objects(unit, objects.labels, objects.difficult)
+
+
+def noise(image, objects, generator):
+    scene, moved = resize(image, objects, generator)
+    return scene + torch.rand(1, generator=generator), moved
+
+
+def module(**options):
+    settings = {"batch_size": 4, "eval_batch_size": 5, "seed": 0} | options
+    data = SceneDataModule(Source(), noise, resize, **settings)
+    data.setup("fit")
+    return data
+
+
+def with_pool(data, labeled=(4, 5, 7, 8, 10, 11)):
+    _, lookup = data.take_targets()
+    pool = Pool.create(NUM_TRAIN, torch.tensor(labeled), data.excluded)
+    return data.with_pool(pool, lookup[pool.labeled])
+
+
+def test_what_it_says_of_the_data():
+    data = module()
+    assert data.num_images == NUM_TRAIN and data.classes == ("a", "b") and data.excluded.tolist() == [3]
+    assert data.module_arguments == {"num_classes": 2}
+    candidates, lookup = data.take_targets()
+    assert 3 not in candidates.index and len(candidates.index) == NUM_TRAIN - 1
+    assert [len(objects) for objects in lookup[torch.tensor([5, 0, 4])]] == [2, 0, 1]
+    with pytest.raises(RuntimeError, match="taken once"):
+        data.take_targets()
+
+
+@pytest.mark.parametrize("fraction", [1.0, 0.5, "random"])
+def test_training_batches_hold_the_objects_of_labeled_images_only(fraction):
+    view = with_pool(module(labeled_fraction=fraction))
+    seen = 0
+    for batch in view.train_dataloader():
+        assert batch.augment and batch.images.shape[1:] == (3, 4, 4)
+        rows = batch.labeled.nonzero().flatten()
+        for number, row in enumerate(rows.tolist()):
+            index = int(batch.index[row])
+            expected = objects_of(index)
+            expected = expected[~expected.difficult]  # left out of training
+            found = batch.targets.of(number)
+            size = torch.tensor([20, 10 + index, 20, 10 + index])
+            torch.testing.assert_close(found.boxes * size, expected.boxes)
+            assert torch.equal(found.labels, expected.labels)
+            seen += 1
+        assert batch.sizes.tolist() == [[10 + i, 20] for i in batch.index.tolist()]
+        assert set(batch.targets.row.tolist()) <= set(range(len(rows)))
+    assert seen >= 6
+
+
+def test_no_object_of_an_unlabeled_image_can_be_reached():
+    view = with_pool(module(labeled_fraction=0.5))
+    gc.collect()
+    found, stack, visited = [], [view, view.train_dataloader(), view.tracking_dataloader()], set()
+    while stack:
+        item = stack.pop()
+        if id(item) in visited or isinstance(item, (type, type(gc))):
+            continue
+        visited.add(id(item))
+        if isinstance(item, Objects):
+            found.append(item)
+        if not callable(item) or isinstance(item, torch.nn.Module):
+            stack.extend(gc.get_referents(item))
+    labeled = {5.0 + i for i in (4, 5, 7, 8, 10, 11)}
+    test = {5.0 + i for i in range(NUM_TEST)}
+    for objects in found:
+        assert set(objects.boxes[:, 3].tolist()) <= labeled | test
+    assert found
+
+
+def test_an_epoch_s_augmentation_follows_from_seed_and_epoch():
+    def epoch(number, workers=0, seed=0):
+        loader = with_pool(module(num_workers=workers, seed=seed)).train_dataloader()
+        loader.sampler.set_epoch(number)
+        return torch.cat([batch.images for batch in loader])
+
+    assert torch.equal(epoch(3), epoch(3)) and torch.equal(epoch(3), epoch(3, workers=2))
+    assert not torch.equal(epoch(3), epoch(4)) and not torch.equal(epoch(3), epoch(3, seed=1))
+
+
+def test_evaluation_gives_all_objects_in_pixels_and_no_augmentation():
+    batches = list(module().test_dataloader())
+    assert torch.cat([batch.index for batch in batches]).tolist() == list(range(NUM_TEST))
+    for batch in batches:
+        assert not batch.augment and bool(batch.labeled.all())
+        for row, index in enumerate(batch.index.tolist()):
+            torch.testing.assert_close(batch.targets.of(row).boxes, objects_of(index).boxes)
+            assert torch.equal(batch.targets.of(row).difficult, objects_of(index).difficult)
+            assert torch.equal(batch.images[row], torch.full((3, 4, 4), float(index)))
+
+
+def test_observed_and_tracked_images_have_no_objects():
+    view = with_pool(module())
+    tracked = list(view.tracking_dataloader())
+    assert torch.equal(torch.cat([batch.index for batch in tracked]), view._pool.unlabeled)
+    observed = list(view.observing(torch.tensor([11, 2])).predict_dataloader())
+    assert observed[0].index.tolist() == [11, 2]
+    for batch in tracked + observed:
+        assert not batch.labeled.any() and len(batch.targets.labels) == 0
+
+
+def test_flat_objects_keep_rows_of_images_without_objects():
+    flat = FlatObjects.join([objects_of(0), objects_of(2), objects_of(0), objects_of(1)])
+    assert flat.row.tolist() == [1, 1, 3]
+    assert [len(flat.of(row)) for row in range(4)] == [0, 2, 0, 1]
+    assert len(FlatObjects.join([]).labels) == 0
+
+
+@pytest.mark.parametrize(
+    "setting", [{"batch_size": 0}, {"num_workers": -1}, {"labeled_fraction": 2.0}, {"eval_batch_size": True}]
+)
+def test_settings_out_of_range_are_named(setting):
+    with pytest.raises(ConfigError, match=f"data.{next(iter(setting))} must be"):
+        module(**setting)
