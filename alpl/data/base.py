@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, final
 
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
@@ -21,6 +21,18 @@ class AbstractPoolDataModule(LightningDataModule, ABC):
     whose views give the loaders. A module that has given its training targets away holds none but those of a pool's
     labeled images.
     """
+
+    @final
+    @property
+    def rank(self) -> int:
+        """This process's number in its group."""
+        return self.trainer.global_rank if self.trainer is not None else 0
+
+    @final
+    @property
+    def world_size(self) -> int:
+        """Processes of the group."""
+        return self.trainer.world_size if self.trainer is not None else 1
 
     @property
     @abstractmethod

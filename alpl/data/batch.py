@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, final
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from alpl.errors import ConfigError
 from alpl.pool import Index, Pool
@@ -267,3 +267,24 @@ def check_labeled_fraction(labeled_fraction: Any) -> None:
     is_share = isinstance(labeled_fraction, (int, float)) and 0 < labeled_fraction <= 1
     if labeled_fraction != "random" and not is_share:
         raise ConfigError(f"data.labeled_fraction must be in (0, 1] or 'random', got {labeled_fraction!r}")
+
+
+def batch_loader(dataset: Dataset[Batch], sampler: Sampler[Any], *, num_workers: int = 0) -> DataLoader[Batch]:
+    """Make the loader of a data set that answers a sampler's element with a whole batch.
+
+    Its generator is its own: iterating over the pool must not draw from the global one, or tracking would change
+    training.
+    """
+    return DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=sampler,
+        collate_fn=_as_is,
+        num_workers=num_workers,
+        generator=torch.Generator().manual_seed(0),
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _as_is(batch: Any) -> Any:
+    return batch

@@ -16,6 +16,7 @@ from alpl.data.batch import (
     Batch,
     PartlyLabeledImages,
     ShardSampler,
+    batch_loader,
     check_labeled_fraction,
     training_sampler,
 )
@@ -209,8 +210,8 @@ class ImageDataModule(AbstractPoolDataModule):
             self.labeled_fraction,
             self.batch_size,
             seed=self.seed,
-            rank=self._rank,
-            world_size=self._world_size,
+            rank=self.rank,
+            world_size=self.world_size,
         )
         labeled = self.pool.labeled
         return self._loader(self.splits.train.images, labeled, self._labels(), sampler, augment=True)
@@ -253,31 +254,14 @@ class ImageDataModule(AbstractPoolDataModule):
         return self._targets
 
     def _evaluation(self, images: Tensor, labeled: Index, targets: Tensor, index: Index) -> DataLoader[Batch]:
-        sampler = ShardSampler(index, self.eval_batch_size, rank=self._rank, world_size=self._world_size)
+        sampler = ShardSampler(index, self.eval_batch_size, rank=self.rank, world_size=self.world_size)
         return self._loader(images, labeled, targets, sampler, augment=False)
 
     def _loader(
         self, images: Tensor, labeled: Index, targets: Tensor, sampler: AbstractBatchSampler, *, augment: bool
     ) -> DataLoader[Batch]:
         dataset = PartlyLabeledImages(images, labeled, targets, augment=augment)
-        # batch_size=None: the sampler's element is already a batch. A generator of its own: an iteration over the
-        # pool must not draw from the global one, or tracking would change training.
-        return DataLoader(
-            dataset,
-            batch_size=None,
-            sampler=sampler,
-            collate_fn=_as_is,
-            generator=torch.Generator().manual_seed(0),
-            pin_memory=torch.cuda.is_available(),
-        )
-
-    @property
-    def _rank(self) -> int:
-        return self.trainer.global_rank if self.trainer is not None else 0
-
-    @property
-    def _world_size(self) -> int:
-        return self.trainer.world_size if self.trainer is not None else 1
+        return batch_loader(dataset, sampler)
 
 
 def _make_source(source: Callable[..., AbstractSource], root: str | None, download: bool) -> AbstractSource:
@@ -286,10 +270,6 @@ def _make_source(source: Callable[..., AbstractSource], root: str | None, downlo
         return source(**given)
     except TypeError as error:
         raise ConfigError(f"data.root and data.download must fit the source: {error}") from error
-
-
-def _as_is(batch: Any) -> Any:
-    return batch
 
 
 def _nothing() -> tuple[Tensor, Tensor]:

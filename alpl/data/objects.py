@@ -39,7 +39,9 @@ class Objects:
         if self.labels.dtype != torch.long or self.labels.ndim != 1:
             raise ValueError(f"labels must be Long[n], got {self.labels.dtype} {list(self.labels.shape)}")
         if self.difficult.dtype != torch.bool or self.difficult.shape != (number,):
-            raise ValueError(f"difficult must be Bool[{number}], got {self.difficult.dtype} {list(self.difficult.shape)}")
+            raise ValueError(
+                f"difficult must be Bool[{number}], got {self.difficult.dtype} {list(self.difficult.shape)}"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)

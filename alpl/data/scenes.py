@@ -11,7 +11,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from alpl.data.base import AbstractPoolDataModule
-from alpl.data.batch import AbstractBatchSampler, Batch, ShardSampler, check_labeled_fraction, training_sampler
+from alpl.data.batch import (
+    AbstractBatchSampler,
+    Batch,
+    ShardSampler,
+    batch_loader,
+    check_labeled_fraction,
+    training_sampler,
+)
 from alpl.data.objects import AbstractDetectionImages, AbstractDetectionSource, DetectionSplits, Objects
 from alpl.errors import ConfigError
 from alpl.pool import Index, Pool
@@ -289,7 +296,7 @@ class SceneDataModule(AbstractPoolDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled, augmented training batches; difficult objects are left out."""
         assert self._pool is not None, "with_pool() comes first"
-        place: dict[str, Any] = {"seed": self.seed, "rank": self._rank, "world_size": self._world_size}
+        place: dict[str, Any] = {"seed": self.seed, "rank": self.rank, "world_size": self.world_size}
         sampler = training_sampler(self._pool, self.labeled_fraction, self.batch_size, **place)
         objects = [each[~each.difficult] for each in self._labeled_objects]
         dataset = PartlyLabeledScenes(
@@ -317,28 +324,8 @@ class SceneDataModule(AbstractPoolDataModule):
         labeled = index if len(objects) else index[:0]
         dataset = PartlyLabeledScenes(images, labeled, objects, self.resize, augment=False, absolute=True)
         return self._loader(
-            dataset, ShardSampler(index, self.eval_batch_size, rank=self._rank, world_size=self._world_size)
+            dataset, ShardSampler(index, self.eval_batch_size, rank=self.rank, world_size=self.world_size)
         )
 
     def _loader(self, dataset: PartlyLabeledScenes, sampler: AbstractBatchSampler) -> DataLoader[Batch]:
-        return DataLoader(
-            dataset,
-            batch_size=None,  # the sampler's element is a batch already
-            sampler=SeededBatches(sampler, self.seed),
-            collate_fn=_as_is,
-            num_workers=self.num_workers,
-            generator=torch.Generator().manual_seed(0),  # of its own: reading must not draw from the global one
-            pin_memory=torch.cuda.is_available(),
-        )
-
-    @property
-    def _rank(self) -> int:
-        return self.trainer.global_rank if self.trainer is not None else 0
-
-    @property
-    def _world_size(self) -> int:
-        return self.trainer.world_size if self.trainer is not None else 1
-
-
-def _as_is(batch: Any) -> Any:
-    return batch
+        return batch_loader(dataset, SeededBatches(sampler, self.seed), num_workers=self.num_workers)
