@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import inspect
 import logging
 from collections.abc import Iterator, Mapping
@@ -52,6 +53,7 @@ TOP_LEVEL = [
 # What does not change a run's results, and so is no part of its key.
 _NOT_CONTENT = ("paths", "logger", "report", "table", "row", "checkpoint_every_s", "keep_models", "keep_predictions")
 _NOT_CONTENT_OF_SOURCE = ("root", "download")
+_FILES = ("path", "weights")  # arguments that may name a file: an initial set, a state dict
 
 
 def register_experiments(folder: Path | None = None) -> None:
@@ -81,7 +83,17 @@ def content_of(config: DictConfig, *, any_seed: bool = False) -> dict[str, Any]:
     assert isinstance(content, dict)
     counting = {str(name): value for name, value in content.items() if name not in _NOT_CONTENT}
     _remove_places(counting["data"])
+    _read_files(counting)
     return counting
+
+
+def _read_files(node: Any) -> None:
+    """Put a hash of what they hold in place of the files that a config names: an edited file is another run."""
+    for name, value in node.items() if isinstance(node, dict) else ():
+        if name in _FILES and isinstance(value, str) and Path(value).is_file():
+            node[name] = f"sha256:{hashlib.sha256(Path(value).read_bytes()).hexdigest()}"
+        else:
+            _read_files(value)
 
 
 def _remove_places(source: Any) -> None:
@@ -109,6 +121,9 @@ def check_config(config: DictConfig) -> None:
     for name in ("seed", "num_members"):
         if isinstance(config[name], bool) or not isinstance(config[name], int):
             raise ConfigError(f"{name} must be an int, got {config[name]!r}")
+    for name in ("warm_start", "informativeness", "keep_models", "keep_predictions"):
+        if not isinstance(config[name], bool):
+            raise ConfigError(f"{name} must be true or false, got {config[name]!r}")
     if config.num_threads is not None and not (isinstance(config.num_threads, int) and config.num_threads > 0):
         raise ConfigError(f"num_threads must be null or an int > 0, got {config.num_threads!r}")
     resolved = OmegaConf.to_container(config, resolve=True)

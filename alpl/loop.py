@@ -28,7 +28,7 @@ from alpl.callbacks.prediction_tracker import HISTORY
 from alpl.callbacks.resume_checkpoint import ResumeCheckpoint
 from alpl.data.base import AbstractPoolDataModule
 from alpl.errors import ConfigError
-from alpl.files import read_array, read_tensors, whole_folder, write_array, write_json, write_tensors
+from alpl.files import read_array, read_json, read_tensors, whole_folder, write_array, write_json, write_tensors
 from alpl.loggers.base import AbstractRunLogger
 from alpl.modules.base import AbstractModule, AbstractTrainableModule
 from alpl.oracle import AbstractOracle
@@ -36,9 +36,16 @@ from alpl.pool import Pool
 from alpl.predictions import FROM_MODULE, Need, Predictions
 from alpl.processes import rank
 from alpl.progress import FitProgress, Progress
+from alpl.rehearsal import check_query, rehearse
 from alpl.run_folder import CycleFiles, RunFolder
 from alpl.schedule import Schedule
 from alpl.seeding import derive_seed, seed_all
+
+OURS = frozenset(
+    {"callbacks", "logger", "use_distributed_sampler", "enable_checkpointing", "enable_progress_bar"}
+    | {"enable_model_summary", "num_sanity_val_steps", "default_root_dir"}
+)
+"""Arguments of the trainer that the loop sets itself."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,9 @@ class ActiveLearning:
         module = self._make_module()
         self._check_provided(module)
         self._check_settings(module)
+        if self.budgets:
+            rehearse(experiment.acquisition, module.provides, len(data.classes))
+        self._check_data()
         self.progress = progress(self.num_cycles)
 
     # --- the cycle
@@ -145,10 +155,6 @@ class ActiveLearning:
             return
         if not files.pool.exists():
             pool.save(files.pool)
-        elif not torch.equal(Pool.load(files.pool).cycle, pool.cycle):
-            raise ConfigError(
-                f"{files.pool} holds another pool than this run's: the data set or its files have changed"
-            )
 
     def _fit(self, cycle: int, member: int, data: AbstractPoolDataModule) -> None:
         files, stage = self.folder.cycle(cycle), "fit" if member == 0 else f"fit_{member}"
@@ -208,7 +214,7 @@ class ActiveLearning:
             if todo:
                 context = self._context(cycle, pool)
                 query = self.experiment.acquisition.select(context)
-                _check_query(query, pool, self.budgets[cycle], type(self.experiment.acquisition).__name__)
+                check_query(query, pool, self.budgets[cycle], type(self.experiment.acquisition).__name__)
                 if self.experiment.informativeness:
                     self._record_informativeness(files, pool, context, query)
                 query.save(files.query)
@@ -319,16 +325,29 @@ class ActiveLearning:
         analysis = Need.POSTERIOR if self.experiment.informativeness else Need.NOTHING
         return self.experiment.acquisition.needs | analysis
 
+    def _check_data(self) -> None:
+        """Hold a run that goes on to the data that it began with; the key does not say where the data came from."""
+        path, fingerprint = self.folder.path / "data.json", {"fingerprint": self.experiment.data.fingerprint()}
+        if not path.exists():
+            if self._is_main:
+                write_json(path, fingerprint)
+        elif read_json(path) != fingerprint:
+            raise ConfigError(f"{path} is of other data than data.root holds now: begin in another paths.runs")
+
     def _check_settings(self, module: AbstractTrainableModule) -> None:
         """Make what is made again in every fit: a value that it refuses must not wait until then."""
         for name, make in (
-            ("model.optimizer or model.scheduler", module.configure_optimizers),
             ("trainer", self._make_trainer),
+            ("model.optimizer or model.scheduler", module.configure_optimizers),
         ):
             try:
-                make()
+                made = make()
+            except ConfigError:
+                raise
             except Exception as error:
                 raise ConfigError(f"{name} refuses its settings: {type(error).__name__}: {error}") from error
+            if isinstance(made, Trainer):
+                _check_length(made)
 
     def _check_provided(self, module: AbstractModule) -> None:
         from_module = module.provides | (Need.VIEWS if self.experiment.num_members > 1 else Need.NOTHING)
@@ -379,13 +398,13 @@ class ActiveLearning:
             time.sleep(0.05)
 
 
-def _check_query(query: Query, pool: Pool, budget: int, name: str) -> None:
-    """Hold an acquisition, maybe a user's own, to its contract."""
-    if len(query.index) != budget:
-        raise ValueError(f"{name}.select must choose {budget} images, got {len(query.index)}")
-    if query.utility.shape != query.index.shape or not bool(torch.isfinite(query.utility).all()):
-        raise ValueError(f"{name}.select must give one finite utility per image, got {query.utility[:5].tolist()}")
-    pool.reveal(query.index)  # raises where an image is not unlabeled, or comes twice
+def _check_length(trainer: Trainer) -> None:
+    """Refuse a fit without an end, or without an epoch, which Lightning begins."""
+    epochs, steps = trainer.max_epochs, trainer.max_steps
+    if isinstance(epochs, bool) or not isinstance(epochs, int) or not (epochs > 0 or epochs == -1):
+        raise ConfigError(f"trainer.max_epochs must be an int > 0, or -1 beside trainer.max_steps, got {epochs!r}")
+    if epochs == -1 and not steps > 0:
+        raise ConfigError(f"trainer.max_steps must be > 0 where trainer.max_epochs is -1, got {steps!r}")
 
 
 def _hint(missing: Need) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import traceback
 from functools import partial
@@ -15,14 +16,16 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from alpl.config import CONF, check_config, content_of, register_experiments
+from alpl.acquisition import AbstractAcquisition
+from alpl.config import CONF, EXPERIMENTS, check_config, content_of, register_experiments
 from alpl.environment import describe_environment
 from alpl.errors import ConfigError, DataError, RunLockedError
 from alpl.files import write_json, write_text
-from alpl.loop import ActiveLearning, Experiment
+from alpl.loop import OURS, ActiveLearning, Experiment
 from alpl.processes import rank
 from alpl.progress import Progress, quiet_libraries
 from alpl.run_folder import RunFolder, content_key
@@ -31,6 +34,8 @@ from alpl.sweep import Outcome, in_sweep, job_number, write_outcome
 log = logging.getLogger("alpl")
 
 USER_ERRORS = (ConfigError, DataError, RunLockedError)
+
+_THREADS = torch.get_num_threads()  # torch's own choice; a sweep's earlier job may have set another number
 
 _TRACES = "ALPL_TRACES"  # whether the user set HYDRA_FULL_ERROR; inherited by the processes of a launcher
 
@@ -47,8 +52,12 @@ def cli() -> None:
     sys.argv[1:] = [text.removeprefix("+") if text.startswith("+experiment=") else text for text in sys.argv[1:]]
     try:
         run()
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, OSError) as error:  # OSError: hydra could not make its folder
         _refuse(error)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except SIGTERMException:  # a SystemExit without a status: a terminated run must not look like a finished one
+        sys.exit(128 + signal.SIGTERM)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -63,6 +72,8 @@ def run(config: DictConfig) -> None:
         run_experiment(config)
     except USER_ERRORS as error:
         _refuse(error)
+    except Exception as error:  # error.txt in the run's folder has the trace
+        _refuse(error, status=1)
 
 
 def _run_job(config: DictConfig) -> None:
@@ -79,11 +90,11 @@ def _run_job(config: DictConfig) -> None:
     write_outcome(Outcome(job_number(), folder, fault))
 
 
-def _refuse(error: Exception) -> NoReturn:
+def _refuse(error: Exception, status: int = 2) -> NoReturn:
     if os.environ[_TRACES] == "1":
         raise error
     print(f"alpl: error: {one_line(error)}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(status)
 
 
 def run_experiment(config: DictConfig) -> RunFolder:
@@ -93,11 +104,12 @@ def run_experiment(config: DictConfig) -> RunFolder:
         ConfigError, DataError, RunLockedError: see there.
     """
     check_config(config)
-    if config.num_threads is not None:
-        torch.set_num_threads(config.num_threads)
+    torch.set_num_threads(_THREADS if config.num_threads is None else config.num_threads)
     folder = RunFolder(run_path(config))
     if folder.is_finished:
-        Progress(_title(config), job_number(), 0).say(f"{_title(config)} | finished already: {folder.path}")
+        progress = Progress(_title(config), job_number() if in_sweep() else None, 0)
+        progress.say(f"{progress.prefix} | finished already: {folder.path}")
+        progress.close()
         return folder
     if rank() != 0:
         _run_in(folder, config, None)
@@ -117,11 +129,16 @@ def run_path(config: DictConfig) -> Path:
 def make_experiment(config: DictConfig) -> Experiment:
     """Make the parts that a config names."""
     make = partial(hydra.utils.instantiate, _convert_="all")
+    if taken := sorted(OURS & config.trainer.keys()):
+        raise ConfigError(f"trainer.{taken[0]} must not be set: the framework sets it itself")
+    acquisition = make(config.acquisition)
+    if not isinstance(acquisition, AbstractAcquisition):
+        raise ConfigError(f"acquisition must be an AbstractAcquisition, got {config.acquisition._target_}")
     return Experiment(
         data=make(config.data),
         make_module=partial(make, config.model),
         schedule=make(config.schedule),
-        acquisition=make(config.acquisition),
+        acquisition=acquisition,
         make_oracle=partial(make, config.oracle),
         providers=[make(callback) for callback in config.callbacks.values() if callback is not None],
         make_trainer=make(config.trainer, _partial_=True),
@@ -141,6 +158,9 @@ def one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     for noise in (" Config search path:", " Set the environment variable HYDRA_FULL_ERROR", " See https://hydra.cc"):
         text = text.split(noise)[0]
+    if "Could not find 'experiment/" in text:  # hydra lists only those of the top folder
+        tables = sorted(str(path.relative_to(EXPERIMENTS).with_suffix("")) for path in EXPERIMENTS.rglob("*.yaml"))
+        text = f"{text.split(' Available options')[0]}; there are {', '.join(tables)}"
     known = isinstance(error, (*USER_ERRORS, HydraException, OmegaConfBaseException))
     return text if known and text else f"{type(error).__name__}: {text}"
 
@@ -167,6 +187,10 @@ def _run_in(folder: RunFolder, config: DictConfig, stale: str | None) -> None:
             folder.write_error(traceback.format_exc() + one_line(error) + "\n")
             experiment.logger.finish(failed=True)
         raise
+    except BaseException:  # a signal: what is done is done, and the next start goes on
+        if is_main:
+            experiment.logger.finish(failed=True)
+        raise
     finally:
         progress.close()
         log.removeHandler(handler)
@@ -184,7 +208,7 @@ def _set_up(folder: RunFolder, config: DictConfig) -> ActiveLearning:
         place = str(error).splitlines()[-1] if isinstance(error, HydraException) and "full_key" in str(error) else ""
         message = one_line(cause) + (f" ({place})" if place else "")
         if is_main and not folder.journal:
-            folder.write_error(message + "\n")
+            folder.write_error(traceback.format_exc() + message + "\n")
         if isinstance(cause, (DataError, RunLockedError)) or (cause is error and isinstance(error, ConfigError)):
             raise
         raise ConfigError(message) from error
@@ -215,8 +239,23 @@ def _names(config: DictConfig) -> dict[str, str]:
     """Table, row and data set by name: as the config says, else by the choices that were made."""
     choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
     data = str(choices.get("data", "data"))
-    row = config.row or choices.get("method") or choices.get("acquisition", "row")
-    return {"table": str(config.table or data), "row": str(row), "data": data}
+    row = config.row or choices.get("method") or _acquisition_name(config, str(choices.get("acquisition", "row")))
+    names = {"table": str(config.table or data), "row": str(row), "data": data}
+    for name in ("table", "row"):
+        if Path(names[name]).is_absolute() or ".." in Path(names[name]).parts:
+            raise ConfigError(
+                f"{name} must be a name, as a folder below paths.runs is called by it, got {names[name]!r}"
+            )
+    return names
+
+
+def _acquisition_name(config: DictConfig, choice: str) -> str:
+    """Name a row: the chosen file's name, or the class where another one was put in its place."""
+    file = CONF / "acquisition" / f"{choice}.yaml"
+    target = str(config.acquisition._target_)
+    if file.exists() and OmegaConf.load(file)._target_ != target:
+        return target.rpartition(".")[2]
+    return choice
 
 
 def _title(config: DictConfig) -> str:

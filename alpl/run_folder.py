@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, final
 
 from alpl.errors import RunLockedError
-from alpl.files import read_json, whole_file, write_json
+from alpl.files import read_json, whole_file
 
 
 def content_key(content: Any) -> str:
@@ -173,8 +173,3 @@ def _replace_text(stream: Any, text: str) -> None:
     stream.truncate()
     stream.write(text)
     stream.flush()
-
-
-def write_run_file(folder: RunFolder, description: Mapping[str, Any]) -> None:
-    """Write ``run.json``: what the run is, for reports and for people."""
-    write_json(folder.path / "run.json", dict(description))

@@ -148,12 +148,13 @@ class IndexFileInitial(AbstractInitialSet):
             ConfigError: the file is missing, has a line that is no index, or names an image that takes no part.
         """
         try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            lines = self.path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"schedule.initial.path must be a readable text file, got {self.path}: {error}"
             ) from error
-        rows = [line.split(",") for line in lines if line.strip() and not line.startswith(("#", "index"))]
+        lines = [line.split("#")[0].strip() for line in lines]
+        rows = [line.split(",") for line in lines if line and not line.startswith("index")]
         try:
             index = torch.tensor([int(row[0]) for row in rows if len(row) == 1 or int(row[1]) == 0])
         except ValueError as error:
@@ -161,7 +162,7 @@ class IndexFileInitial(AbstractInitialSet):
                 f"schedule.initial.path must hold one index a line, {self.path} does not: {error}"
             ) from error
         if index.numel() == 0:
-            raise ConfigError(f"schedule.initial.path must name at least one image, {self.path} names none")
+            raise ConfigError(f"schedule.initial.path must name an image (in cycle 0), {self.path} names none")
         if (wrong := index[~torch.isin(index, candidates.index)]).numel():
             raise ConfigError(
                 f"schedule.initial.path names images outside the pool: {wrong[:5].tolist()} in {self.path}"

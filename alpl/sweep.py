@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from alpl.files import read_json, write_json
 from alpl.progress import SWEEP_TOTAL
+from alpl.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,20 @@ class SweepReport(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Report."""
         outcomes = [Outcome(**read_json(path)) for path in Path(config.hydra.sweep.dir).glob("*/outcome.json")]
-        failed = sorted((o for o in outcomes if o.error), key=lambda o: o.number)
-        write_reports([Path(o.folder) for o in outcomes if o.folder], Path(config.paths.runs))
+        # A run that another sweep was working on may have been finished by it since.
+        failed = [o for o in outcomes if o.error and not (o.folder and RunFolder(Path(o.folder)).is_finished)]
+        failed.sort(key=lambda outcome: outcome.number)
+        fault = None
+        try:  # hydra turns what a callback raises into a warning, and the exit status into 0
+            folders = [Path(o.folder) for o in outcomes if o.folder and Path(o.folder).is_dir()]
+            write_reports(folders, Path(config.paths.runs))
+        except Exception as error:
+            fault = f"the report could not be written: {type(error).__name__}: {error}"
         for outcome in failed:
             print(f"alpl: error: run {outcome.number + 1} failed: {outcome.error}", file=sys.stderr)
-        if failed:
+        if fault:
+            print(f"alpl: error: {fault}", file=sys.stderr)
+        if failed or fault:
             sys.exit(1)
 
 

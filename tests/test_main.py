@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import torch
 from command import TINY, alpl
 from data.fake.tiny_imagenet import make_tiny_imagenet
 
@@ -33,6 +34,13 @@ BAD = {
     "batch size": (["data.batch_size=0"], "data.batch_size must be an int >= 1, got 0"),
     "labeled fraction": (["data.labeled_fraction=half"], "data.labeled_fraction must be in .*'half'"),
     "ensemble of none": (["num_members=0"], "num_members must be >= 1, got 0"),
+    "no epoch": (["trainer.max_epochs=0"], "trainer.max_epochs must be an int > 0"),
+    "no end": (["trainer.max_epochs=-1", "model.scheduler=null"], "trainer.max_steps must be > 0"),
+    "switch that is none": (["warm_start=flase"], "warm_start must be true or false, got 'flase'"),
+    "flag that the loop sets": (["+trainer.callbacks=[]"], "trainer.callbacks must not be set"),
+    "row outside the runs": (["row=../elsewhere"], "row must be a name"),
+    "labeled fraction without room": (["data.labeled_fraction=0.01"], "must leave room for labeled and unlabeled"),
+    "unknown experiment": (["+experiment=thesis/table9"], "there are .*thesis/table3_1"),
     "command line that cannot be parsed": (["schedule.budget=[20,30"], "no viable alternative"),
 }
 
@@ -69,6 +77,22 @@ def own_acquisitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                     utility[3] = torch.nan
                     return utility
 
+            class LateNaN(AbstractRanking):
+                def utility(self, context):
+                    value = torch.nan if context.pool.num_images > 40 else 0.0
+                    return torch.full((len(context.pool.unlabeled),), value)
+
+            class Undeclared(AbstractRanking):
+                def utility(self, context):
+                    return context.posterior.probs[:, 0]
+
+            class TooMany(AbstractAcquisition):
+                def select(self, context):
+                    return Query(context.pool.unlabeled[: context.budget + 1], torch.zeros(context.budget + 1))
+
+            class NoAcquisition:
+                pass
+
             class Twice(AbstractAcquisition):
                 def select(self, context):
                     index = context.pool.unlabeled[:1].repeat(context.budget)
@@ -82,13 +106,27 @@ def own_acquisitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("own_acquisitions")
 @pytest.mark.parametrize(
     "name, message",
-    [("NotANumber", "NotANumber.utility must be finite, got 1 NaN"), ("Twice", "must not repeat an image")],
+    [
+        ("NotANumber", "NotANumber.utility must be finite, got 1 NaN"),
+        ("Twice", "must not repeat an image"),
+        ("TooMany", "must choose 3 images, got 4"),
+        ("Undeclared", "the acquisition must declare Need.POSTERIOR"),
+        ("NoAcquisition", "acquisition must be an AbstractAcquisition, got own_acquisitions.NoAcquisition"),
+    ],
 )
-def test_an_acquisition_that_breaks_its_contract_is_named(tmp_path: Path, name: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        alpl(tmp_path / "runs", f"acquisition._target_=own_acquisitions.{name}", *TINY)
+def test_an_acquisition_that_breaks_its_contract_is_named_before_any_training(tmp_path: Path, name, message) -> None:
+    result = alpl(tmp_path / "runs", f"acquisition._target_=own_acquisitions.{name}", *TINY)
+    assert result.status == 2 and len(result.err.splitlines()) == 1 and message in result.err, result.err
+    assert not list((tmp_path / "runs").rglob("journal.jsonl"))
+
+
+@pytest.mark.usefixtures("own_acquisitions")
+def test_an_acquisition_that_fails_on_real_predictions_ends_in_one_line(tmp_path: Path) -> None:
+    result = alpl(tmp_path / "runs", "acquisition._target_=own_acquisitions.LateNaN", *TINY)
+    assert result.status == 1 and "LateNaN.utility must be finite" in result.err.splitlines()[-1]
     (error,) = (tmp_path / "runs").rglob("error.txt")
-    assert message in error.read_text().splitlines()[-1]
+    assert "Traceback" in error.read_text() and "LateNaN" in error.read_text().splitlines()[-1]
+    assert error.parent.parent.name == "LateNaN"  # named by its class, not by the yaml that it took the place of
 
 
 HOLD = """
@@ -123,11 +161,14 @@ def test_the_run_goes_on_after_a_failure_and_forgets_it(tmp_path: Path, monkeypa
     from alpl.acquisition import RandomSampling
 
     def fail(self, context):
-        raise RuntimeError("out of luck")
+        if context.pool.num_images > 40:  # not in the rehearsal
+            raise RuntimeError("out of luck")
+        return torch.zeros(len(context.pool.unlabeled))
 
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="out of luck"):
+    with monkeypatch.context() as patch:
         patch.setattr(RandomSampling, "utility", fail)
-        alpl(tmp_path, *TINY)
+        failed = alpl(tmp_path, *TINY)
+    assert failed.status == 1 and "alpl: error: RuntimeError: out of luck" in failed.err
     folder = next(tmp_path.rglob("run.json")).parent
     assert "out of luck" in (folder / "error.txt").read_text()
     assert alpl(tmp_path, *TINY).status == 0

@@ -61,6 +61,18 @@ class PredictionTracker(AbstractProvider):
         """Go on behind the rows of the checkpoint; later rows on disk are of epochs that are trained again."""
         self._recorded = int(state_dict["recorded"])
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse a fit that would end before the first record.
+
+        Raises:
+            ConfigError: it would.
+        """
+        if 0 < (trainer.max_epochs or 0) < self.every_n_epochs:
+            raise ConfigError(
+                f"callbacks.prediction_tracker.every_n_epochs must be <= trainer.max_epochs = {trainer.max_epochs}, "
+                f"got {self.every_n_epochs}"
+            )
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record."""
         if (trainer.current_epoch + 1) % self.every_n_epochs:

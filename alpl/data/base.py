@@ -60,6 +60,10 @@ class AbstractPoolDataModule(LightningDataModule, ABC):
         """What a module must know of the data to be made, e.g. ``num_classes``."""
 
     @abstractmethod
+    def fingerprint(self) -> str:
+        """Tell this data set from any other in the same layout."""
+
+    @abstractmethod
     def take_targets(self) -> tuple[Candidates, Any]:
         """Hand the training targets over, once: to the initial draw (some are class-balanced) and to the oracle."""
 

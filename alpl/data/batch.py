@@ -171,15 +171,11 @@ class BalancedSampler(AbstractBatchSampler):
         super().__init__(seed=seed, rank=rank, world_size=world_size)
         if not len(labeled):
             raise ConfigError("balanced batches need at least one labeled image, got none")
-        num_labeled = int(batch_size * labeled_fraction + 0.5)  # halves up, as everywhere
-        if not 0 < num_labeled < batch_size:
-            raise ConfigError(
-                f"data.labeled_fraction must leave room for labeled and unlabeled images in a batch of {batch_size}, "
-                f"got {labeled_fraction} = {num_labeled} labeled images"
-            )
+        num_labeled = num_labeled_of(batch_size, labeled_fraction)
         self.labeled, self.unlabeled = labeled, unlabeled
         self.num_labeled = num_labeled if len(unlabeled) else batch_size
         self.num_unlabeled = batch_size - self.num_labeled
+        self._kept: dict[str, tuple[int, Tensor]] = {}  # the last pass of each row, shuffled
 
     def __len__(self) -> int:
         return -(-len(self.labeled) // (self.num_labeled * self.world_size))
@@ -203,11 +199,10 @@ class BalancedSampler(AbstractBatchSampler):
         return row[start - first * len(index) :][:count]
 
     def _pass(self, index: Index, name: str, number: int) -> Tensor:
-        kept: dict[str, tuple[int, Tensor]] = self.__dict__.setdefault("_kept", {})
-        if name not in kept or kept[name][0] != number:  # shuffled once a pass, not once a batch
+        if name not in self._kept or self._kept[name][0] != number:  # shuffled once a pass, not once a batch
             order = torch.randperm(len(index), generator=generator(self.seed, name, number))
-            kept[name] = (number, index[order])
-        return kept[name][1]
+            self._kept[name] = (number, index[order])
+        return self._kept[name][1]
 
 
 @final
@@ -253,7 +248,7 @@ def training_sampler(
     Raises:
         ConfigError: the fraction is none of these, or does not fit the batch size or the pool.
     """
-    check_labeled_fraction(labeled_fraction)
+    check_labeled_fraction(labeled_fraction, batch_size)
     place: dict[str, Any] = {"seed": seed, "rank": rank, "world_size": world_size}
     if labeled_fraction == "random":
         return PassSampler(torch.cat([pool.labeled, pool.unlabeled]), batch_size, **place)
@@ -262,11 +257,28 @@ def training_sampler(
     return BalancedSampler(pool.labeled, pool.unlabeled, batch_size, float(labeled_fraction), **place)
 
 
-def check_labeled_fraction(labeled_fraction: Any) -> None:
-    """Refuse what :func:`training_sampler` does not know."""
+def check_labeled_fraction(labeled_fraction: Any, batch_size: int) -> None:
+    """Refuse what :func:`training_sampler` cannot do."""
     is_share = isinstance(labeled_fraction, (int, float)) and 0 < labeled_fraction <= 1
     if labeled_fraction != "random" and not is_share:
         raise ConfigError(f"data.labeled_fraction must be in (0, 1] or 'random', got {labeled_fraction!r}")
+    if is_share and labeled_fraction < 1:
+        num_labeled_of(batch_size, labeled_fraction)
+
+
+def num_labeled_of(batch_size: int, labeled_fraction: float) -> int:
+    """Give the labeled images of a balanced batch; halves are rounded up.
+
+    Raises:
+        ConfigError: no room is left for labeled or for unlabeled images.
+    """
+    num_labeled = int(batch_size * labeled_fraction + 0.5)
+    if not 0 < num_labeled < batch_size:
+        raise ConfigError(
+            f"data.labeled_fraction must leave room for labeled and unlabeled images in a batch of {batch_size}, "
+            f"got {labeled_fraction} = {num_labeled} labeled images"
+        )
+    return num_labeled
 
 
 def batch_loader(dataset: Dataset[Batch], sampler: Sampler[Any], *, num_workers: int = 0) -> DataLoader[Batch]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias, final
 
@@ -74,7 +75,9 @@ class ImageDataModule(AbstractPoolDataModule):
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ConfigError(f"data.{name} must be an int >= 1, got {value!r}")
-        check_labeled_fraction(labeled_fraction)
+        if not isinstance(download, bool):
+            raise ConfigError(f"data.download must be true or false, got {download!r}")
+        check_labeled_fraction(labeled_fraction, batch_size)
         self.allow_zero_length_dataloader_with_multiple_devices = True  # a pool may have fewer images than processes
         self.source = _make_source(source, root, download)
         if long_tail is not None:
@@ -159,6 +162,14 @@ class ImageDataModule(AbstractPoolDataModule):
     def _index(self) -> Index:
         assert self._candidates is not None, "setup() has set it"
         return self._candidates.index
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all images."""
+        digest = hashlib.sha256()
+        for images in (self.splits.train.images, self.splits.test.images):
+            digest.update(str(list(images.shape)).encode())
+            digest.update(images.contiguous().numpy().data)
+        return digest.hexdigest()
 
     def take_targets(self) -> tuple[Candidates, Tensor]:
         """Hand the training targets over, once: to the initial draw (some are class-balanced) and to the oracle.

@@ -6,7 +6,9 @@ Axes: N images, n objects of one image.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import final, overload
 
 import torch
 from torch import Tensor
@@ -55,6 +57,45 @@ class Objects:
         return cls(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.bool))
 
 
+@final
+class ObjectTable(Sequence[Objects]):
+    """The objects of N images in flat tensors: a large data set does not become a million small ones.
+
+    Args:
+        objects: I objects of all images, those of an image beside each other.
+        counts: ``Long[N]`` how many of them each image has.
+
+    Raises:
+        ValueError: the counts do not add up to I.
+
+    >>> table = ObjectTable(Objects.none(), torch.zeros(3, dtype=torch.long))
+    >>> len(table), len(table[-1]), len(table[1:])
+    (3, 0, 2)
+    """
+
+    def __init__(self, objects: Objects, counts: Tensor) -> None:
+        if int(counts.sum()) != len(objects):
+            raise ValueError(f"counts must add up to {len(objects)} objects, got {int(counts.sum())}")
+        self.objects = objects
+        self._ends = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Objects: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Objects]: ...
+
+    def __getitem__(self, index: int | slice) -> Objects | list[Objects]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(len(self))[index]]
+        position = range(len(self))[index]  # an IndexError ends iteration
+        chosen = slice(int(self._ends[position]), int(self._ends[position + 1]))
+        return Objects(self.objects.boxes[chosen], self.objects.labels[chosen], self.objects.difficult[chosen])
+
+
 class AbstractDetectionImages(ABC):
     """N images that are read one by one; reading is safe in worker processes.
 
@@ -88,9 +129,9 @@ class DetectionSplits:
     """
 
     train: AbstractDetectionImages
-    train_objects: tuple[Objects, ...]
+    train_objects: Sequence[Objects]
     test: AbstractDetectionImages
-    test_objects: tuple[Objects, ...]
+    test_objects: Sequence[Objects]
     classes: tuple[str, ...]
     excluded: Index | None = None
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, final
 
 import torch
@@ -27,10 +28,10 @@ from alpl.seeding import derive_seed
 
 
 class SceneTransform(Protocol):
-    """Image and objects -> the network's input and the objects in its unit coordinates."""
+    """Image and objects -> the network's input and the objects in its pixels."""
 
     def __call__(self, image: Tensor, objects: Objects, generator: torch.Generator) -> tuple[Tensor, Objects]:
-        """``UInt8[3 H W]`` and absolute boxes -> ``Float[3 S S]`` and boxes in [0, 1]."""
+        """``UInt8[3 H W]`` and its boxes -> ``Float[3 S S]`` and the boxes in pixels of that."""
         ...
 
 
@@ -103,33 +104,22 @@ class SeededBatches(Sampler[Place]):
 
 @final
 class PartlyLabeledScenes(Dataset[Batch]):
-    """Scenes of which some have objects to train on; holds no objects of any other image.
+    """Training scenes of which some have objects; holds no objects of any other image.
 
     Args:
         images: the images.
         labeled: ``Long[L]`` dataset indices of the labeled images.
         objects: L, their objects.
-        transform: see :class:`SceneTransform`.
-        augment: see :class:`Batch`.
-        absolute: leave the boxes of the targets in pixels of the original image (evaluation).
+        augment: see :class:`SceneTransform`.
     """
 
     def __init__(
-        self,
-        images: AbstractDetectionImages,
-        labeled: Index,
-        objects: Sequence[Objects],
-        transform: SceneTransform,
-        *,
-        augment: bool,
-        absolute: bool,
+        self, images: AbstractDetectionImages, labeled: Index, objects: Sequence[Objects], augment: SceneTransform
     ) -> None:
         if len(labeled) != len(objects):
             raise ValueError(f"objects must hold one entry per labeled image ({len(labeled)}), got {len(objects)}")
         self.images = images
-        self.transform = transform
         self.augment = augment
-        self.absolute = absolute
         self._objects = dict(zip(labeled.tolist(), objects, strict=True))
 
     def __len__(self) -> int:
@@ -141,12 +131,44 @@ class PartlyLabeledScenes(Dataset[Batch]):
         for number, index in enumerate(place.index.tolist()):
             objects = self._objects.get(index, Objects.none())
             generator = torch.Generator().manual_seed(derive_seed(place.seed, number))
-            scene, moved = self.transform(self.images[index], objects, generator)
+            scene, moved = self.augment(self.images[index], objects, generator)
             scenes.append(scene)
             if index in self._objects:
-                targets.append(objects if self.absolute else moved)
-        sizes = self.images.sizes[place.index]
-        return Batch(torch.stack(scenes), place.index, labeled, FlatObjects.join(targets), self.augment, sizes)
+                targets.append(moved)
+        return Batch(torch.stack(scenes), place.index, labeled, FlatObjects.join(targets), augment=True)
+
+
+@final
+class Scenes(Dataset[Batch]):
+    """Scenes to predict; their objects, where given, stay in pixels of the original images.
+
+    Args:
+        images: the images.
+        objects: of each image, or None where they are not to be known.
+        resize: ``UInt8[3 H W]`` -> ``Float[3 S S]``, the network's input.
+    """
+
+    def __init__(
+        self, images: AbstractDetectionImages, objects: Sequence[Objects] | None, resize: Callable[[Tensor], Tensor]
+    ) -> None:
+        self.images = images
+        self.objects = objects
+        self.resize = resize
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, place: Place) -> Batch:
+        indices = place.index.tolist()
+        targets = [] if self.objects is None else [self.objects[index] for index in indices]
+        return Batch(
+            torch.stack([self.resize(self.images[index]) for index in indices]),
+            place.index,
+            torch.full((len(indices),), self.objects is not None),
+            FlatObjects.join(targets),
+            augment=False,
+            sizes=self.images.sizes[place.index],
+        )
 
 
 @final
@@ -170,7 +192,7 @@ class SceneDataModule(AbstractPoolDataModule):
     Args:
         source: reads the data set.
         augment: transform of training images.
-        resize: transform of all other images: the network's input without any augmentation.
+        resize: ``UInt8[3 H W]`` -> ``Float[3 S S]``: the network's input without augmentation, for all other images.
         batch_size: images per process and training step.
         labeled_fraction: as in :class:`alpl.data.datamodule.ImageDataModule`.
         eval_batch_size: images per process in evaluation and prediction.
@@ -185,7 +207,7 @@ class SceneDataModule(AbstractPoolDataModule):
         self,
         source: AbstractDetectionSource,
         augment: SceneTransform,
-        resize: SceneTransform,
+        resize: Callable[[Tensor], Tensor],
         *,
         batch_size: int,
         labeled_fraction: float | Literal["random"] = 1.0,
@@ -201,7 +223,7 @@ class SceneDataModule(AbstractPoolDataModule):
         ):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(f"data.{name} must be an int >= {least}, got {value!r}")
-        check_labeled_fraction(labeled_fraction)
+        check_labeled_fraction(labeled_fraction, batch_size)
         self.allow_zero_length_dataloader_with_multiple_devices = True  # a pool may have fewer images than processes
         self.source = source
         self.augment = augment
@@ -260,6 +282,14 @@ class SceneDataModule(AbstractPoolDataModule):
         """``num_classes``."""
         return {"num_classes": len(self.classes)}
 
+    def fingerprint(self) -> str:
+        """SHA-256 of the names and sizes of all images; their pixels are not read for it."""
+        digest = hashlib.sha256()
+        for images in (self.splits.train, self.splits.test):
+            digest.update("\n".join(images.names).encode())
+            digest.update(images.sizes.contiguous().numpy().data)
+        return digest.hexdigest()
+
     def take_targets(self) -> tuple[Candidates, ObjectLookup]:
         """Hand the training objects over, once.
 
@@ -299,33 +329,28 @@ class SceneDataModule(AbstractPoolDataModule):
         place: dict[str, Any] = {"seed": self.seed, "rank": self.rank, "world_size": self.world_size}
         sampler = training_sampler(self._pool, self.labeled_fraction, self.batch_size, **place)
         objects = [each[~each.difficult] for each in self._labeled_objects]
-        dataset = PartlyLabeledScenes(
-            self.splits.train, self._pool.labeled, objects, self.augment, augment=True, absolute=False
-        )
+        dataset = PartlyLabeledScenes(self.splits.train, self._pool.labeled, objects, self.augment)
         return self._loader(dataset, sampler)
 
     def tracking_dataloader(self) -> DataLoader[Batch]:
         """The unlabeled images in order, without augmentation and objects."""
         assert self._pool is not None, "with_pool() comes first"
-        return self._evaluation(self.splits.train, (), self._pool.unlabeled)
+        return self._evaluation(self.splits.train, None, self._pool.unlabeled)
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The observed images (see :meth:`observing`), without augmentation and objects."""
         assert self._observed is not None, "observing() comes first"
-        return self._evaluation(self.splits.train, (), self._observed)
+        return self._evaluation(self.splits.train, None, self._observed)
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """The test images; their objects, difficult ones too, in pixels of the original images."""
         return self._evaluation(self.splits.test, self.splits.test_objects, torch.arange(len(self.splits.test)))
 
     def _evaluation(
-        self, images: AbstractDetectionImages, objects: Sequence[Objects], index: Index
+        self, images: AbstractDetectionImages, objects: Sequence[Objects] | None, index: Index
     ) -> DataLoader[Batch]:
-        labeled = index if len(objects) else index[:0]
-        dataset = PartlyLabeledScenes(images, labeled, objects, self.resize, augment=False, absolute=True)
-        return self._loader(
-            dataset, ShardSampler(index, self.eval_batch_size, rank=self.rank, world_size=self.world_size)
-        )
+        sampler = ShardSampler(index, self.eval_batch_size, rank=self.rank, world_size=self.world_size)
+        return self._loader(Scenes(images, objects, self.resize), sampler)
 
-    def _loader(self, dataset: PartlyLabeledScenes, sampler: AbstractBatchSampler) -> DataLoader[Batch]:
+    def _loader(self, dataset: Dataset[Batch], sampler: AbstractBatchSampler) -> DataLoader[Batch]:
         return batch_loader(dataset, SeededBatches(sampler, self.seed), num_workers=self.num_workers)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from alpl.data.batch import Batch
+from alpl.errors import ConfigError
 from alpl.predictions import Need, Predictions
 
 MakeOptimizer: TypeAlias = Callable[..., Optimizer]
@@ -92,8 +93,14 @@ class AbstractTrainableModule(AbstractModule):
         optimizer = self._make_optimizer([p for p in self.parameters() if p.requires_grad])
         if self._make_scheduler is None:
             return optimizer
-        schedule = {"scheduler": self._make_scheduler(optimizer), "interval": self._scheduler_interval}
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        scheduler = self._make_scheduler(optimizer)
+        if getattr(scheduler, "T_max", 1) < 1:  # torch takes it, and jumps between the full learning rate and 0
+            raise ConfigError(
+                f"model.scheduler.T_max must be >= 1, got {scheduler.T_max}: a fit that counts steps "
+                "(trainer.max_epochs=-1) needs its own, e.g. 'model.scheduler.T_max=${trainer.max_steps}' "
+                "model.scheduler_interval=step"
+            )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": self._scheduler_interval}}
 
 
 def no_loss(module: torch.nn.Module) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any, final
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import MeanMetric
 
 from alpl.data.batch import Batch
@@ -19,6 +19,7 @@ from alpl.errors import ConfigError
 from alpl.files import read_tensors
 from alpl.metrics.accuracy import TestAccuracy
 from alpl.modules.base import AbstractModule, AbstractTrainableModule, no_loss
+from alpl.modules.dropout import dropouts, dropped
 from alpl.modules.ensemble import ClassifierEnsemble
 from alpl.networks.classification import ClassificationNetwork
 from alpl.predictions import Need, Posterior, Predictions
@@ -122,25 +123,13 @@ class Classifier(AbstractTrainableModule):
 
     def _views(self, images: Tensor, features: Tensor) -> Posterior:
         """Give the posteriors of ``num_passes`` passes with dropout on and batch norm as in evaluation."""
-        active = dropouts(self.network)
-        only_head = all(layer is self.network.dropout for layer in active)  # then the features are the same each pass
-        for layer in active:
-            layer.train()
-        try:
+        with dropped(self.network) as active:
+            only_head = all(layer is self.network.dropout for layer in active)  # then every pass has the same features
             passes = [
                 self.network.head(self.network.dropout(features)) if only_head else self.network(images)[0]
                 for _ in range(self.num_passes)
             ]
-        finally:
-            for layer in active:
-                layer.eval()
         return Posterior(torch.stack(passes).float().softmax(-1))
-
-
-def dropouts(network: nn.Module) -> list[nn.Module]:
-    """Give the dropout layers of a network that do drop."""
-    kinds = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
-    return [layer for layer in network.modules() if isinstance(layer, kinds) and layer.p > 0]
 
 
 def load_network(network: ClassificationNetwork, path: Path) -> None:

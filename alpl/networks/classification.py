@@ -47,5 +47,6 @@ class ClassificationNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """``[B C H W]`` -> logits ``[B K]`` and penultimate features ``[B F]`` (before dropout)."""
-        features: Tensor = self.backbone(images)
+        # images are normalized after Lightning's conversion of the batch: precision=bf16-true must reach them here
+        features: Tensor = self.backbone(images.to(self.head.weight.dtype))
         return self.head(self.dropout(features)), features

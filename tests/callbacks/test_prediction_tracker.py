@@ -122,10 +122,12 @@ def test_no_posterior_unless_asked(tmp_path):
 def test_every_n_epochs(tmp_path, every, kept):
     view = _view()
     by_hand = _ByHand(view)
-    _fit(tmp_path, _module(), view, PredictionTracker(posterior=True, every_n_epochs=every), by_hand)
+    tracker = PredictionTracker(posterior=True, every_n_epochs=every)
     if kept is None:
-        assert not (tmp_path / HISTORY).exists()
+        with pytest.raises(ConfigError, match=rf"every_n_epochs must be <= trainer.max_epochs = {EPOCHS}, got {every}"):
+            _fit(tmp_path, _module(), view, tracker, by_hand)
     else:
+        _fit(tmp_path, _module(), view, tracker, by_hand)
         np.testing.assert_allclose(np.load(tmp_path / POSTERIORS), np.stack(by_hand.rows)[kept], atol=1e-3)
 
 

@@ -1,0 +1,291 @@
+"""What a reader finds in the annotations of a split, and the checks that it must pass before any training.
+
+Axes: N images, I boxes of all images.
+"""
+
+from __future__ import annotations
+
+import logging
+from array import array
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias, final, get_args
+
+import numpy as np
+import torch
+
+from alpl.data.image_files import ImageFiles, read_size
+from alpl.data.objects import DetectionSplits, Objects, ObjectTable
+from alpl.errors import ConfigError, DataError
+from alpl.processes import rank
+
+Bad: TypeAlias = Literal["error", "skip_images", "skip_boxes"]
+"""What is done about problems: nothing is trained (error), the images are left out, or only the bad boxes are.
+
+An image that cannot be read as a whole (no file, not an image, no annotation, listed twice) is left out by both of
+the last two."""
+
+SLACK = 1.0  # pixels that a box may stick out, e.g. because someone counted from 0; it is clipped
+NUM_NAMED = 10  # problems that an error names one by one
+NUM_THREADS = 8  # for reading headers: mostly waiting for the disk
+
+
+class Problem(NamedTuple):
+    """Something wrong with the data set."""
+
+    file: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.what}"
+
+
+@final
+@dataclass(eq=False)
+class Annotations:
+    """A split as its files say it; a reader fills it image by image, :func:`make_splits` checks it.
+
+    Args:
+        split: its name, for messages.
+        shift: what is added to x1 and y1, and to x2 and y2, as they are written, so that they count from 0 and x2 and
+            y2 are one past the last pixel.
+    """
+
+    split: str
+    shift: tuple[float, float] = (0.0, 0.0)
+    names: list[str] = field(default_factory=list)
+    """N image names."""
+    paths: list[str] = field(default_factory=list)
+    """N image files."""
+    files: list[str] = field(default_factory=list)
+    """N files that hold the boxes, for messages."""
+    stated_sizes: list[tuple[int, int] | None] = field(default_factory=list)
+    """N heights and widths as annotated, None where they are not."""
+    stray_faults: list[Problem] = field(default_factory=list)
+    """Problems of no image, such as boxes of images that are not listed."""
+    image_faults: dict[int, list[Problem]] = field(default_factory=dict)
+    """Problems of a whole image, by its position."""
+    box_faults: dict[int, str] = field(default_factory=dict)
+    """What is wrong with a box, by its position."""
+    classes: list[str] = field(default_factory=list)
+    """I class names."""
+    difficult: bytearray = field(default_factory=bytearray)
+    """I marks, 0 or 1."""
+    row: array[int] = field(default_factory=lambda: array("q"))
+    """I images."""
+    written: array[float] = field(default_factory=lambda: array("d"))
+    """4 I numbers: xyxy as written."""
+
+    def add_image(self, name: str, path: str | Path, file: str | Path, size: tuple[int, int] | None) -> int:
+        """Add an image; give its position."""
+        self.names.append(name)
+        self.paths.append(str(path))
+        self.files.append(str(file))
+        self.stated_sizes.append(size)
+        return len(self.names) - 1
+
+    def add_box(
+        self, row: int, box: Sequence[float], name: str, *, difficult: bool = False, fault: str | None = None
+    ) -> None:
+        """Add a box of image ``row``: xyxy as written and the name of its class, or what is wrong with it."""
+        if fault is not None:
+            self.box_faults[len(self.row)] = fault
+        self.row.append(row)
+        self.written.extend(box)
+        self.classes.append(name)
+        self.difficult.append(difficult)
+
+    def fault(self, row: int, file: str | Path, what: str) -> None:
+        """Note a problem of a whole image."""
+        self.image_faults.setdefault(row, []).append(Problem(str(file), what))
+
+
+@final
+class Policy(NamedTuple):
+    """How a data set is checked and kept.
+
+    Args:
+        bad: see :data:`Bad`.
+        verify_images: decode every image once; else only its header is read.
+        cache_bytes: budget for decoded images, training images first; see :class:`ImageFiles`.
+    """
+
+    bad: Bad = "error"
+    verify_images: bool = False
+    cache_bytes: int = 0
+
+    def check(self) -> None:
+        """Raise a ConfigError where a value is out of range."""
+        if self.bad not in get_args(Bad):
+            raise ConfigError(f"bad must be one of {', '.join(get_args(Bad))}, got {self.bad!r}")
+        if self.cache_bytes < 0:
+            raise ConfigError(f"cache_bytes must be >= 0, got {self.cache_bytes}")
+
+
+def make_splits(
+    name: str, train: Annotations, test: Annotations, classes: Sequence[str], policy: Policy
+) -> DetectionSplits:
+    """Check two splits and make a data set of them.
+
+    A training image that is left out keeps its position, without objects, and is listed in ``excluded``; a test image
+    that is left out is removed.
+
+    Args:
+        name: of the data set, for messages.
+        train: its images' positions become the dataset indices.
+        test: the held-out images.
+        classes: names of the K classes, in the order of the labels.
+        policy: what is done about problems.
+
+    Raises:
+        DataError: there are problems and they are not to be skipped, a split is empty, or nothing is left of it.
+    """
+    for split in (train, test):
+        if not split.names:
+            raise DataError(f"{name}: the {split.split} split lists no image")
+    _find_repeats(train, test)
+    checked = [_Checked(split, classes, policy.verify_images) for split in (train, test)]
+    _judge(name, [problem for each in checked for problem in each.problems()], policy.bad)
+    left_out = [each.left_out(policy.bad) for each in checked]
+    for split, out in zip((train, test), left_out, strict=True):
+        if out.all():
+            raise DataError(f"{name}: every image of the {split.split} split has a problem, so that none is left")
+    pool = checked[0].images(np.ones(len(train.names), dtype=bool), policy.cache_bytes)
+    rest = policy.cache_bytes - min(policy.cache_bytes, 3 * int(pool.sizes.prod(1).sum()))
+    return DetectionSplits(
+        pool,
+        checked[0].objects(~left_out[0]),
+        checked[1].images(~left_out[1], rest),
+        checked[1].objects(~left_out[1], only=True),
+        tuple(classes),
+        torch.from_numpy(left_out[0].nonzero()[0]),
+    )
+
+
+def _judge(name: str, problems: list[Problem], bad: Bad) -> None:
+    """Raise an error that names the problems, or log that they are skipped."""
+    if not problems:
+        return
+    log = logging.getLogger("alpl")
+    lines = [str(problem) for problem in problems]
+    if rank() == 0 and (bad != "error" or len(lines) > NUM_NAMED):
+        log.warning("\n  ".join([f"{name}: {len(lines)} problems with images or boxes ({bad}):", *lines]))
+    if bad == "error":
+        rest = f"; and {len(lines) - NUM_NAMED} more, all of them in the log" if len(lines) > NUM_NAMED else ""
+        raise DataError(
+            f"{name}: {len(lines)} problems with images or boxes: {'; '.join(lines[:NUM_NAMED])}{rest} "
+            "(bad=skip_boxes or bad=skip_images goes on without them)"
+        )
+
+
+def _find_repeats(train: Annotations, test: Annotations) -> None:
+    """Note images that are listed twice in a split, and training images that are test images too."""
+    for split in (train, test):
+        first: dict[str, int] = {}
+        for row, path in enumerate(split.paths):
+            if first.setdefault(path, row) != row:
+                split.fault(row, path, f"listed twice in {split.split}, as images {first[path]} and {row}")
+    held_out = set(test.paths)
+    for row, path in enumerate(train.paths):
+        if path in held_out:
+            train.fault(row, path, f"listed in {train.split} and in {test.split}")
+
+
+@final
+class _Checked:
+    """A split with all that is wrong with it.
+
+    ``sizes`` is ``Int64[N 2]`` (0 where unknown), ``boxes`` ``Float32[I 4]`` within the images, ``labels``
+    ``Int64[I]`` (-1 where unknown).
+    """
+
+    def __init__(self, split: Annotations, classes: Sequence[str], verify: bool) -> None:
+        self.split = split
+        self.row = np.array(split.row, dtype=np.int64)
+        self.sizes = np.zeros((len(split.names), 2), dtype=np.int64)
+        self._check_images(verify)
+        label_of = {name: label for label, name in enumerate(classes)}
+        self.labels = np.array([label_of.get(name, -1) for name in split.classes], dtype=np.int64)
+        self._check_boxes()
+
+    def _check_images(self, verify: bool) -> None:
+        split = self.split
+        with ThreadPoolExecutor(NUM_THREADS) as threads:
+            found = list(threads.map(lambda path: read_size(path, decode=verify), split.paths))
+        for row, (size, stated) in enumerate(zip(found, split.stated_sizes, strict=True)):
+            if isinstance(size, str):
+                split.fault(row, split.paths[row], size)
+                continue
+            self.sizes[row] = size
+            if stated is not None and stated != size:
+                what = f"has {size[1]} x {size[0]} pixels, but {stated[1]} x {stated[0]} in {split.files[row]}"
+                split.fault(row, split.paths[row], what)
+
+    def _check_boxes(self) -> None:
+        """Note bad boxes, each with the first thing that is wrong, and clip the others."""
+        written = np.array(self.split.written, dtype=np.float64).reshape(-1, 4)
+        moved = written + np.repeat(self.split.shift, 2)
+        ends = np.tile(self.sizes[self.row][:, ::-1], 2).astype(np.float64)
+        known = ends.min(axis=1) > 0
+        self.boxes = np.where(known[:, None], np.clip(moved, 0, ends), moved).astype(np.float32)
+        outside = known & ((moved < -SLACK) | (moved > ends + SLACK)).any(1)
+        for what, wrong in (
+            ("has numbers that are not finite", ~np.isfinite(written).all(1)),
+            ("has no area", ~(written[:, 2:] > written[:, :2]).all(1)),
+            ("lies outside the image", outside),
+            ("has no area within the image", ~(self.boxes[:, 2:] > self.boxes[:, :2]).all(1)),
+            ("is of an unknown class", self.labels < 0),
+        ):
+            for box in wrong.nonzero()[0].tolist():
+                self.split.box_faults.setdefault(box, self._describe(box, written[box], what))
+
+    def _describe(self, box: int, written: np.ndarray, what: str) -> str:
+        numbers = ", ".join(f"{number:g}" for number in written)
+        height, width = self.sizes[self.row[box]]
+        image = f" (image of {width} x {height} pixels)" if height else ""
+        return f"the {self.split.classes[box]!r} box ({numbers}) {what}{image}"
+
+    def problems(self) -> list[Problem]:
+        """Give all problems, in the order of the images, those of an image before those of its boxes."""
+        split = self.split
+        listed = [(row, problem) for row, faults in split.image_faults.items() for problem in faults]
+        listed += [
+            (int(self.row[box]), Problem(_with_image(split, int(self.row[box])), what))
+            for box, what in sorted(split.box_faults.items())
+        ]
+        return [*split.stray_faults, *(problem for _, problem in sorted(listed, key=lambda pair: pair[0]))]
+
+    def left_out(self, bad: Bad) -> np.ndarray:
+        """``Bool[N]``: the images that are not used."""
+        out = np.zeros(len(self.split.names), dtype=bool)
+        out[list(self.split.image_faults)] = True
+        if bad == "skip_images":
+            out[self.row[list(self.split.box_faults)]] = True
+        return out
+
+    def images(self, kept: np.ndarray, cache_bytes: int) -> ImageFiles:
+        """Give the images where ``kept`` (``Bool[N]``)."""
+        rows, split = kept.nonzero()[0].tolist(), self.split
+        names, paths = [split.names[row] for row in rows], [split.paths[row] for row in rows]
+        return ImageFiles(names, paths, torch.from_numpy(self.sizes[kept]), cache_bytes)
+
+    def objects(self, kept: np.ndarray, *, only: bool = False) -> ObjectTable:
+        """Give the good boxes where ``kept`` (``Bool[N]``), none for other images; ``only`` the images kept."""
+        good = kept[self.row]
+        good[list(self.split.box_faults)] = False
+        order = good.nonzero()[0][np.argsort(self.row[good], kind="stable")]
+        counts = np.bincount(self.row[order], minlength=len(kept))
+        objects = Objects(
+            torch.from_numpy(self.boxes[order]),
+            torch.from_numpy(self.labels[order]),
+            torch.from_numpy(np.array(self.split.difficult, dtype=np.bool_)[order]),
+        )
+        return ObjectTable(objects, torch.from_numpy(counts[kept] if only else counts))
+
+
+def _with_image(split: Annotations, row: int) -> str:
+    """Name the file of a box, and its image where one file holds many."""
+    file, name = split.files[row], split.names[row]
+    return file if Path(file).stem == Path(name).stem else f"{file}, image {name}"

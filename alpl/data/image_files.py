@@ -1,0 +1,169 @@
+"""Images that are files: decoded when they are asked for, and kept within a budget of memory.
+
+Axes: N images.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from alpl.data.objects import AbstractDetectionImages
+from alpl.errors import ConfigError, DataError
+
+SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps torch's shared tensors
+_FAULTS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises on broken files
+_ABSENT, _CLAIMED = -1, -2
+
+
+@final
+class ImageFiles(AbstractDetectionImages):
+    """N image files of any format that Pillow reads, as RGB; EXIF orientation is ignored, as the boxes ignore it.
+
+    The cache holds decoded images, uint8, in memory that all worker processes of this process share. Who comes first
+    stays: once the budget is full, further images are decoded anew each time, and nothing is thrown out. The memory is
+    taken page by page as the cache fills. Under DDP every process has a cache of its own.
+
+    Args:
+        names: N names that a person recognizes.
+        paths: N files.
+        sizes: ``Long[N 2]`` height and width; zeros where they are not known, because the file is broken.
+        cache_bytes: budget of the cache; 0 for none.
+
+    Raises:
+        ConfigError: the cache is negative, or would take more than half of the free shared memory.
+        ValueError: the three arguments differ in length.
+    """
+
+    def __init__(self, names: Sequence[str], paths: Sequence[str | Path], sizes: Tensor, cache_bytes: int = 0) -> None:
+        if not len(names) == len(paths) == len(sizes):
+            raise ValueError(f"names, paths and sizes must be as many, got {len(names)}, {len(paths)} and {len(sizes)}")
+        if cache_bytes < 0:
+            raise ConfigError(f"cache_bytes must be >= 0, got {cache_bytes}")
+        self.names = tuple(names)
+        self.paths = tuple(str(path) for path in paths)
+        self.sizes = sizes
+        self._cache = _SharedCache(sizes, cache_bytes) if cache_bytes else None
+
+    def __getitem__(self, index: int) -> Tensor:
+        if self._cache is not None and (cached := self._cache.get(index)) is not None:
+            return cached
+        image = self._decode(index)
+        if self._cache is not None:
+            self._cache.offer(index, image)
+        return image
+
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes of decoded images in the cache, those that are just being written included."""
+        return 0 if self._cache is None else self._cache.used_bytes
+
+    def _decode(self, index: int) -> Tensor:
+        path = self.paths[index]
+        image = decode_image(path)
+        size, expected = list(image.shape[1:]), self.sizes[index].tolist()
+        if size != expected:
+            raise DataError(f"{path}: is {_by(size)} pixels, not {_by(expected)} as when the data set was read")
+        return image
+
+
+def decode_image(path: str | Path) -> Tensor:
+    """Decode a file to ``UInt8[3 H W]``, RGB; gray is repeated, transparency dropped, EXIF orientation ignored.
+
+    Raises:
+        DataError: there is no such file, or it cannot be decoded; names it.
+    """
+    try:
+        with Image.open(path) as image:
+            pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))  # convert copies, always
+    except _FAULTS as error:
+        raise DataError(f"{path}: {_reason(error)}") from error
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def read_size(path: str | Path, *, decode: bool) -> tuple[int, int] | str:
+    """Give height and width from a file's header, or what is wrong with the file.
+
+    Args:
+        path: the file.
+        decode: decode the whole image too, which finds files that broke off.
+    """
+    try:
+        with Image.open(path) as image:
+            if decode:
+                image.convert("RGB")
+            return image.height, image.width
+    except _FAULTS as error:
+        return _reason(error)
+
+
+@final
+class _SharedCache:
+    """Decoded images behind each other in one shared block; filled first come, first served."""
+
+    def __init__(self, sizes: Tensor, num_bytes: int) -> None:
+        self._shapes = [(3, height, width) for height, width in sizes.tolist()]
+        wanted = min(num_bytes, int(3 * sizes.prod(1).sum()))
+        if SHARED_MEMORY.exists():  # writing beyond it would kill a worker without a word
+            free = os.statvfs(SHARED_MEMORY).f_bavail * os.statvfs(SHARED_MEMORY).f_frsize
+            if wanted > free // 2:
+                raise ConfigError(
+                    f"cache_bytes must be <= {free // 2}, half of what is free in {SHARED_MEMORY}, got {num_bytes}"
+                )
+        self._bytes = _shared(wanted, torch.uint8)
+        self._start = _shared(len(sizes), torch.long).fill_(_ABSENT)
+        self._used = _shared(1, torch.long)
+        # a lock of the spawn context serves forked workers too; the other way round it would not
+        self._lock = multiprocessing.get_context("spawn").Lock()
+
+    @property
+    def used_bytes(self) -> int:
+        return int(self._used)
+
+    def get(self, index: int) -> Tensor | None:
+        """Give a copy (who changes it in place does not change the cache), or None."""
+        with self._lock:  # a lock also orders the memory: who sees the start sees the bytes
+            start = int(self._start[index])
+        if start < 0:
+            return None
+        shape = self._shapes[index]
+        return self._bytes[start : start + shape[0] * shape[1] * shape[2]].view(shape).clone()
+
+    def offer(self, index: int, image: Tensor) -> None:
+        """Keep a copy if there is room and nobody else keeps or writes it."""
+        with self._lock:
+            start = int(self._used)
+            if int(self._start[index]) != _ABSENT or start + image.numel() > len(self._bytes):
+                return
+            self._start[index] = _CLAIMED
+            self._used += image.numel()
+        self._bytes[start : start + image.numel()] = image.flatten()
+        with self._lock:
+            self._start[index] = start
+
+
+def _shared(length: int, dtype: torch.dtype) -> Tensor:
+    """Zeros in shared memory; the pages are taken when they are first written."""
+    # share_memory_() of a fresh tensor would write, and so take, every page; torch's collate uses this call, too
+    storage = torch.UntypedStorage._new_shared(max(1, length) * dtype.itemsize)
+    return torch.empty(0, dtype=dtype).set_(storage, 0, (length,), (1,))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such image"
+    if isinstance(error, UnidentifiedImageError):
+        return "is not an image"
+    return f"cannot be decoded: {' '.join(str(error).split())}"
+
+
+def _by(size: Sequence[int]) -> str:
+    return f"{size[1]} x {size[0]}"

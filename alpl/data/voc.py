@@ -1,0 +1,288 @@
+"""PASCAL VOC, and a user's own folder in its layout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, final, get_args
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
+
+from alpl.data.annotations import Annotations, Bad, Policy, make_splits
+from alpl.data.objects import AbstractDetectionSource, DetectionSplits
+from alpl.data.source import fetch
+from alpl.errors import ConfigError, DataError
+
+CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+YEARS = {"2007": ("2007",), "2012": ("2012",), "0712": ("2007", "2012")}
+TEST_YEAR = "2007"  # the only one whose test annotations are public
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+BoxOffset: TypeAlias = Literal["as_written", "as_released"]
+"""VOC counts pixels from 1 and names the last one. `as_written`: (xmin - 1, ymin - 1, xmax, ymax), so that x2 and y2
+are one past the last pixel and the area is right. `as_released`: 1 is subtracted from all four, as the SSD code that
+the papers build on does, so that boxes lack their last row and column."""
+SHIFTS: dict[str, tuple[float, float]] = {"as_written": (-1.0, 0.0), "as_released": (-1.0, -1.0)}
+
+
+@final
+class VOC(AbstractDetectionSource):
+    """PASCAL VOC 2007, 2012, or 2007+2012 (16,551 training images), in the published layout.
+
+    Training images come in the order of ``ImageSets/Main/<train>.txt``, those of 2007 before those of 2012. The test
+    images are always those of 2007, whose annotations are public. Difficult objects are kept and marked.
+
+    Args:
+        root: the folder that holds ``VOCdevkit``.
+        year: of the training images.
+        train: list of training images.
+        test: list of test images of VOC2007.
+        bad: what is done about bad annotations; see :data:`alpl.data.annotations.Bad`.
+        verify_images: decode every image before training.
+        download: fetch what is missing (about 0.9 GB for 2007, 2 GB for 2012), with torchvision.
+        box_offset: what the written corners mean; see :data:`BoxOffset`.
+        cache_bytes: budget for decoded images; see :class:`alpl.data.image_files.ImageFiles`.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        year: Literal["2007", "2012", "0712"] = "2007",
+        *,
+        train: str = "trainval",
+        test: str = "test",
+        bad: Bad = "error",
+        verify_images: bool = False,
+        download: bool = False,
+        box_offset: BoxOffset = "as_written",
+        cache_bytes: int = 0,
+    ) -> None:
+        if str(year) not in YEARS:  # a bare 2007 on the command line is a number
+            raise ConfigError(f"year must be one of {', '.join(YEARS)}, got {year!r}")
+        self.root = Path(root).expanduser()
+        self.years = YEARS[str(year)]
+        self.train = train
+        self.test = test
+        self.policy = Policy(bad, verify_images, cache_bytes)
+        self.policy.check()
+        self.download = download
+        self.shift = _shift(box_offset)
+
+    def prepare(self) -> None:
+        """Download the years that are missing, if asked to.
+
+        Raises:
+            DataError: the download failed.
+        """
+        wanted = [(year, self.train) for year in self.years] + [(TEST_YEAR, self.test)]
+        missing = [(year, part) for year, part in wanted if not self._list(year, part).exists()]
+        if not (self.download and missing):
+            return
+        from torchvision.datasets import VOCDetection
+
+        for year, part in missing:
+            which = "test" if (year, part) == (TEST_YEAR, "test") else "trainval"
+            fetch("VOC", self.root, partial(VOCDetection, self.root, year=year, image_set=which, download=True))
+
+    def load(self) -> DetectionSplits:
+        """Read and check the annotations.
+
+        Raises:
+            DataError: files are missing, or annotations are bad and not to be skipped.
+        """
+        train, test = Annotations("train", self.shift), Annotations("test", self.shift)
+        for year in self.years:
+            _Folder(self._folder(year)).read(self._list(year, self.train), train)
+        _Folder(self._folder(TEST_YEAR)).read(self._list(TEST_YEAR, self.test), test)
+        return make_splits("VOC", train, test, CLASSES, self.policy)
+
+    def _folder(self, year: str) -> Path:
+        return self.root / "VOCdevkit" / f"VOC{year}"
+
+    def _list(self, year: str, part: str) -> Path:
+        return self._folder(year) / "ImageSets" / "Main" / f"{part}.txt"
+
+
+@final
+class VOCFolder(AbstractDetectionSource):
+    """A user's own images with VOC annotations: one XML file an image, lists of names as splits.
+
+    Args:
+        root: holds the folders of images and annotations.
+        train_list: text file of training images, one name a line (without ``.jpg`` or ``.xml``), relative to ``root``.
+        test_list: text file of test images.
+        classes: names of the classes, in the order of the labels; null for all that are found, sorted.
+        images: folder of images, relative to ``root``.
+        annotations: folder of XML files, relative to ``root``.
+        bad: see :class:`VOC`.
+        verify_images: see :class:`VOC`.
+        box_offset: see :class:`VOC`.
+        cache_bytes: see :class:`VOC`.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        train_list: str = "ImageSets/Main/trainval.txt",
+        test_list: str = "ImageSets/Main/test.txt",
+        classes: Sequence[str] | None = None,
+        *,
+        images: str = "JPEGImages",
+        annotations: str = "Annotations",
+        bad: Bad = "error",
+        verify_images: bool = False,
+        box_offset: BoxOffset = "as_written",
+        cache_bytes: int = 0,
+    ) -> None:
+        if classes is not None and (not classes or len(set(classes)) != len(classes)):
+            raise ConfigError(f"classes must be different names, at least one, or null, got {list(classes)}")
+        self.root = Path(root).expanduser()
+        self.lists = self.root / train_list, self.root / test_list
+        self.classes = None if classes is None else tuple(classes)
+        self.folder = _Folder(self.root, images, annotations)
+        self.policy = Policy(bad, verify_images, cache_bytes)
+        self.policy.check()
+        self.shift = _shift(box_offset)
+
+    def load(self) -> DetectionSplits:
+        """Read and check the annotations.
+
+        Raises:
+            DataError: files are missing, or annotations are bad and not to be skipped.
+        """
+        train, test = Annotations("train", self.shift), Annotations("test", self.shift)
+        for file, split in zip(self.lists, (train, test), strict=True):
+            self.folder.read(file, split)
+        found = sorted({*train.classes, *test.classes} - {""})
+        if self.classes is None and not found:
+            raise DataError(f"{self.root}: no annotation names an object, so that there are no classes")
+        return make_splits(str(self.root), train, test, self.classes or found, self.policy)
+
+
+@final
+class _Folder:
+    """Reads images and their XML files of one folder in VOC's layout."""
+
+    def __init__(self, root: Path, images: str = "JPEGImages", annotations: str = "Annotations") -> None:
+        self.images = root / images
+        self.annotations = root / annotations
+        self._listed: dict[Path, dict[str, list[Path]]] = {}
+
+    def read(self, list_file: Path, split: Annotations) -> None:
+        """Add the images that ``list_file`` names, in its order.
+
+        Raises:
+            DataError: the list cannot be read, or a folder is missing.
+        """
+        for folder in (self.images, self.annotations):
+            if not folder.is_dir():
+                raise DataError(f"{folder}: there is no such folder")
+        try:
+            lines = list_file.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{list_file}: the list of images cannot be read: {error}") from error
+        for name in (line.strip() for line in lines):
+            if name:
+                self._read_one(name, split)
+
+    def _read_one(self, name: str, split: Annotations) -> None:
+        file = self.annotations / f"{name}.xml"
+        paths = self._image_files(name)
+        path = paths[0] if paths else self.images / f"{name}.jpg"
+        try:
+            root = parse_xml(file)
+        except DataError as error:
+            split.fault(split.add_image(path.name, path, file, None), file, str(error))
+            return
+        row = split.add_image(path.name, path, file, _size(root))
+        if len(paths) > 1:
+            split.fault(row, path, f"several images have this name: {', '.join(each.name for each in paths)}")
+        for each in root.iter("object"):
+            _add_object(each, row, split)
+
+    def _image_files(self, name: str) -> list[Path]:
+        """Find the image of a name: the folder is listed once, not asked for every suffix."""
+        folder, stem = (self.images / name).parent, Path(name).name
+        if folder not in self._listed:
+            listed = self._listed[folder] = {}
+            for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+                if file.suffix.lower() in SUFFIXES:
+                    listed.setdefault(file.stem, []).append(file)
+        return self._listed[folder].get(stem, [])
+
+
+class _NoDoctype(TreeBuilder):
+    """Refuses documents that define entities: a few nested ones fill any memory."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        raise DataError("declares a document type, which is refused")
+
+
+def parse_xml(file: Path) -> Element:
+    """Parse an annotation.
+
+    Raises:
+        DataError: it is missing, broken, or declares a document type; the message does not name the file.
+    """
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError("there is no such annotation") from error
+    except OSError as error:
+        raise DataError(f"cannot be read: {error}") from error
+    # before the parser sees it, too: it would go on expanding entities to the end of its buffer
+    if b"<!DOCTYPE" in content.replace(b"\0", b""):
+        raise DataError("declares a document type, which is refused")
+    parser = XMLParser(target=_NoDoctype())
+    try:
+        parser.feed(content)
+        root: Element = parser.close()
+    except (ParseError, ValueError, LookupError) as error:  # the last two: wrong or unknown encodings
+        raise DataError(f"is not valid XML: {error}") from error
+    return root
+
+
+def _size(root: Element) -> tuple[int, int] | None:
+    """Give height and width as annotated; None where they are absent or 0, as some tools write."""
+    try:
+        height, width = (int(float(root.findtext(f"size/{side}") or 0)) for side in ("height", "width"))
+    except (ValueError, OverflowError):
+        return None
+    return (height, width) if height > 0 and width > 0 else None
+
+
+def _add_object(each: Element, row: int, split: Annotations) -> None:
+    """Add one object; its parts (heads, hands) have boxes of their own, which are not objects."""
+    name = (each.findtext("name") or "").strip()
+    texts = {key: (each.findtext(f"bndbox/{key}") or "").strip() for key in ("xmin", "ymin", "xmax", "ymax")}
+    mark = (each.findtext("difficult") or "0").strip()
+    wrong = [f"{key}={text!r}" for key, text in texts.items() if not _is_number(text)]
+    wrong += [f"difficult={mark!r}"] if mark not in ("0", "1") else []
+    if wrong:
+        fault = f"the {name!r} object has no valid {', '.join(wrong)}"
+        split.add_box(row, [math.nan] * 4, name, fault=fault)
+    else:
+        split.add_box(row, [float(text) for text in texts.values()], name, difficult=mark == "1")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _shift(box_offset: BoxOffset | Any) -> tuple[float, float]:
+    if box_offset not in SHIFTS:
+        raise ConfigError(f"box_offset must be one of {', '.join(get_args(BoxOffset))}, got {box_offset!r}")
+    return SHIFTS[box_offset]

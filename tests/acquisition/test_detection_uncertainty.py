@@ -1,0 +1,166 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alpl.acquisition import Context
+from alpl.acquisition import detection_uncertainty as module
+from alpl.acquisition.detection_uncertainty import DetectionUncertainty, normalized_entropy
+from alpl.errors import ConfigError
+from alpl.pool import Pool
+from alpl.predictions import Form, Need, Posterior, Predictions
+
+LOG2 = math.log(2)
+
+
+def _context(row, probs, scores=None, *, number, budget=1, form=Form.BACKGROUND):
+    """Detections of ``number`` unlabeled images; image u has dataset index 2 u + 1."""
+    pool = Pool.create(2 * number + 1, torch.arange(0, 2 * number + 1, 2))
+    probs = torch.as_tensor(probs, dtype=torch.float64).view(len(row), -1 if len(row) else 3)
+    unlabeled = Predictions(
+        index=pool.unlabeled,
+        row=torch.tensor(row, dtype=torch.long),
+        posterior=Posterior(probs, form),
+        scores=None if scores is None else torch.tensor(scores, dtype=torch.float64),
+    )
+    return Context(pool, budget, seed=0, unlabeled=unlabeled)
+
+
+# [I C], output 0 is the background
+SURE, HALF, EVEN, QUARTER = [0.0, 1.0, 0, 0], [0.5, 0.5, 0, 0], [0.25] * 4, [0.0, 0.25, 0.75, 0]
+
+
+def _binary(p):
+    return -p * math.log(p) - (1 - p) * math.log(1 - p)
+
+
+@pytest.mark.parametrize(
+    ("reduction", "expected"),
+    [("max", [2 * LOG2, 0.0, -1.0]), ("mean", [1.5 * LOG2, 0.0, -1.0]), ("sum", [3 * LOG2, 0.0, -1.0])],
+)
+def test_each_reduction_by_hand(reduction, expected):
+    context = _context([0, 0, 1], [HALF, EVEN, SURE], number=3, budget=3)
+    query = DetectionUncertainty(reduction=reduction, empty=-1.0).select(context)
+    assert query.pool_utility.tolist() == pytest.approx(expected)
+    assert query.index.tolist() == [1, 3, 5]
+
+
+def test_each_measure_by_hand():
+    context = _context([0, 1, 2], [HALF, EVEN, QUARTER], number=3)
+
+    def of(**options):
+        return DetectionUncertainty(**options).utility(context).tolist()
+
+    assert of(measure="entropy") == pytest.approx([LOG2, 2 * LOG2, _binary(0.25)])
+    assert of(measure="entropy", normalize=True) == pytest.approx([0.5, 1.0, _binary(0.25) / math.log(4)])
+    assert of(measure="margin") == pytest.approx([1.0, 1.0, 0.5])
+    assert of(measure="least_confidence") == pytest.approx([0.5, 0.75, 0.25])  # foreground only
+
+
+def test_independent_outputs():
+    context = _context([0, 1], [[0.5, 0.5], [0.25, 0.25]], number=2, form=Form.SIGMOID)
+    assert DetectionUncertainty().utility(context).tolist() == pytest.approx([2 * LOG2, 2 * _binary(0.25)])
+    normalized = DetectionUncertainty(normalize=True).utility(context).tolist()
+    assert normalized == pytest.approx([1.0, _binary(0.25) / LOG2])
+
+
+def test_a_detection_of_exactly_the_threshold_counts_and_below_it_does_not():
+    context = _context([0, 0, 1, 2], [HALF, EVEN, HALF, EVEN], [0.5, 0.499, 0.9, 0.1], number=3)
+    utility = DetectionUncertainty(score_thresh=0.5, empty=-2.0).utility(context).tolist()
+    assert utility == pytest.approx([LOG2, LOG2, -2.0])
+    assert DetectionUncertainty().utility(context).tolist() == pytest.approx([2 * LOG2, LOG2, 2 * LOG2])
+
+
+@st.composite
+def predictions(draw):
+    number, count = draw(st.integers(1, 5)), draw(st.integers(0, 12))
+    draws = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1)))
+    row = sorted(torch.randint(number, (count,), generator=draws).tolist())
+    form, outputs = draw(st.sampled_from(list(Form))), draw(st.integers(2, 4))
+    logits = 2 * torch.randn(count, outputs, generator=draws, dtype=torch.float64)
+    probs = logits.sigmoid() if form is Form.SIGMOID else logits.softmax(-1)
+    return row, probs, torch.rand(count, generator=draws).tolist(), number, form
+
+
+def _measured(measure, p, form):
+    if measure == "entropy":
+        return sum(_binary(q) for q in p) if form is Form.SIGMOID else -sum(q * math.log(q) for q in p)
+    if measure == "margin":
+        first, second = sorted(p)[:-3:-1]
+        return 1 - (first - second)
+    return 1 - max(p[1:] if form is Form.BACKGROUND else p)
+
+
+@given(
+    predictions(),
+    st.sampled_from(["entropy", "margin", "least_confidence"]),
+    st.sampled_from(["max", "mean", "sum"]),
+    st.sampled_from([0.0, 0.3, 1.0]),
+)
+def test_it_is_the_loop_over_the_detections(given, measure, reduction, thresh):
+    row, probs, scores, number, form = given
+    expected = []
+    for image in range(number):
+        chosen = [k for k in range(len(row)) if row[k] == image and scores[k] >= thresh]
+        values = [_measured(measure, probs[k].tolist(), form) for k in chosen]
+        reduced = {"max": max, "sum": sum, "mean": lambda v: sum(v) / len(v)}[reduction]
+        expected.append(reduced(values) if values else 0.125)
+    acquisition = DetectionUncertainty(measure, reduction, empty=0.125, score_thresh=thresh)
+    utility = acquisition.utility(_context(row, probs, scores, number=number, form=form))
+    assert utility.tolist() == pytest.approx(expected)
+
+
+def test_the_chunks_do_not_matter(monkeypatch):
+    probs = torch.rand(50, 4, generator=torch.Generator().manual_seed(0)).softmax(-1)
+    context = _context([k // 2 for k in range(50)], probs, number=30)
+    whole = DetectionUncertainty().utility(context)
+    monkeypatch.setattr(module, "CHUNK", 7)
+    assert torch.equal(DetectionUncertainty().utility(context), whole)
+
+
+def test_half_precision_is_only_for_storage():
+    probs = torch.rand(9, 60, generator=torch.Generator().manual_seed(0)).softmax(-1).half()
+    context, single = (_context(range(9), torch.zeros(9, 1), number=9) for _ in range(2))
+    for its, stored in ((context, probs), (single, probs.float())):
+        object.__setattr__(its.unlabeled, "posterior", Posterior(stored, Form.BACKGROUND))
+    assert torch.equal(DetectionUncertainty().utility(context), DetectionUncertainty().utility(single))
+
+
+def test_no_detection_at_all():
+    context = _context([], torch.zeros(0, 4), [], number=3, budget=2)
+    query = DetectionUncertainty(score_thresh=0.5, empty=0.5).select(context)
+    assert query.utility.tolist() == [0.5, 0.5] and len(set(query.index.tolist())) == 2
+
+
+def test_a_classifier_is_the_case_of_one_instance_an_image(context_of):
+    assert DetectionUncertainty().needs is Need.POSTERIOR
+    query = DetectionUncertainty("least_confidence").select(context_of([[0.9, 0.1], [0.6, 0.4]]))
+    assert query.index.tolist() == [3] and query.utility.tolist() == pytest.approx([0.4])
+
+
+def test_one_output_is_certain_unless_it_is_independent():
+    assert normalized_entropy(Posterior(torch.ones(2, 1))).tolist() == [0.0, 0.0]
+    assert normalized_entropy(Posterior(torch.tensor([[0.5], [1.0]]), Form.SIGMOID)).tolist() == pytest.approx([1, 0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"measure": "bald"}, "measure must be one of entropy, margin, least_confidence, got 'bald'"),
+        ({"reduction": "median"}, "reduction must be one of max, mean, sum, got 'median'"),
+        ({"empty": math.nan}, "empty must be finite, got nan"),
+        ({"score_thresh": 1.1}, r"score_thresh must be in \[0, 1\], got 1.1"),
+        ({"score_thresh": -0.1}, r"score_thresh must be in \[0, 1\], got -0.1"),
+        ({"measure": "margin", "normalize": True}, "normalize must be false for measure 'margin'"),
+    ],
+)
+def test_options_that_cannot_be_are_errors(options, message):
+    with pytest.raises(ConfigError, match=message):
+        DetectionUncertainty(**options)
+
+
+def test_a_threshold_needs_scores():
+    with pytest.raises(ValueError, match=r"predictions must have scores for score_thresh 0\.5, got none"):
+        DetectionUncertainty(score_thresh=0.5).select(_context([0], [HALF], number=1))

@@ -1,0 +1,211 @@
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from alpl.data.annotations import SLACK, Annotations, Policy, Problem, make_splits
+from alpl.errors import ConfigError, DataError
+
+SIZE = (30, 40)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    for k in range(12):
+        Image.fromarray(np.full((*SIZE, 3), k, dtype=np.uint8)).save(folder / f"{k}.png")
+    return folder
+
+
+def _split(images, numbers, boxes=(), split="train", shift=(0.0, 0.0), file="all.json"):
+    annotations = Annotations(split, shift)
+    for number in numbers:
+        annotations.add_image(f"{number}.png", images / f"{number}.png", file, None)
+    for row, box, *name in boxes:
+        annotations.add_box(row, box, *(name or ["dog"]))
+    return annotations
+
+
+def _make(images, train, test=None, **policy):
+    test = _split(images, [10, 11], split="test") if test is None else test
+    return make_splits("Set", train, test, ("cat", "dog"), Policy(**policy))
+
+
+def test_all_problems_are_named_in_the_order_of_the_images(images, caplog):
+    train = _split(images, [0, "none", 2, 0], [(2, (0, 0, 5, 5), "cow"), (0, (3, 3, 3, 9)), (0, (0, 0, 41.5, 9))])
+    test = _split(images, [10, 11], [(1, (5, 5, 2, 9))], split="test")
+    with pytest.raises(DataError) as caught:
+        _make(images, train, test)
+    expected = [
+        "all.json, image 0.png: the 'dog' box (3, 3, 3, 9) has no area (image of 40 x 30 pixels)",
+        "all.json, image 0.png: the 'dog' box (0, 0, 41.5, 9) lies outside the image (image of 40 x 30 pixels)",
+        f"{images / 'none.png'}: there is no such image",
+        "all.json, image 2.png: the 'cow' box (0, 0, 5, 5) is of an unknown class (image of 40 x 30 pixels)",
+        f"{images / '0.png'}: listed twice in train, as images 0 and 3",
+        "all.json, image 11.png: the 'dog' box (5, 5, 2, 9) has no area (image of 40 x 30 pixels)",
+    ]
+    assert str(caught.value) == (
+        f"Set: 6 problems with images or boxes: {'; '.join(expected)} "
+        "(bad=skip_boxes or bad=skip_images goes on without them)"
+    )
+    assert not caplog.records
+
+
+def test_the_error_names_ten_and_the_log_all(images, caplog):
+    train = _split(images, [0], [(0, (k, 1, k, 2)) for k in range(12)])
+    with pytest.raises(DataError) as caught:
+        _make(images, train)
+    message = str(caught.value)
+    assert "12 problems" in message and "(9, 1, 9, 2)" in message and "(10, 1, 10, 2)" not in message
+    assert "; and 2 more, all of them in the log (bad=" in message
+    assert all(f"({k}, 1, {k}, 2)" in caplog.text for k in range(12))
+
+
+def test_what_is_skipped_is_logged(images, caplog):
+    train = _split(images, [0, 1, "none"], [(0, (1, 1, 1, 2)), (1, (1, 1, 2, 2))])
+    splits = _make(images, train, bad="skip_boxes")
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("alpl", logging.WARNING)
+    lines = record.getMessage().splitlines()
+    assert lines[0] == "Set: 2 problems with images or boxes (skip_boxes):" and len(lines) == 3
+    assert "(1, 1, 1, 2) has no area" in lines[1] and "none.png: there is no such image" in lines[2]
+    assert splits.excluded.tolist() == [2]
+
+
+def test_nothing_is_logged_when_nothing_is_wrong(images, caplog):
+    assert _make(images, _split(images, [0])).excluded.tolist() == [] and not caplog.records
+
+
+def test_skipped_images_keep_their_position_in_the_pool(images):
+    train = _split(images, [0, 1, 2], [(1, (1, 1, 1, 2)), (1, (1, 1, 9, 9)), (2, (1, 1, 3, 3))])
+    splits = _make(images, train, bad="skip_images")
+    assert splits.train.names == ("0.png", "1.png", "2.png") and splits.excluded.tolist() == [1]
+    assert [len(each) for each in splits.train_objects] == [0, 0, 1]
+    assert int(splits.train[2][0, 0, 0]) == 2
+
+
+def test_skipped_test_images_are_removed(images):
+    test = _split(images, ["none", 10, 11], [(2, (1, 1, 9, 9)), (1, (0, 0, 0, 1))], split="test")
+    boxes = _make(images, _split(images, [0]), test, bad="skip_boxes")
+    assert boxes.test.names == ("10.png", "11.png") and [len(each) for each in boxes.test_objects] == [0, 1]
+    skipped = _make(images, _split(images, [0]), test, bad="skip_images")
+    assert skipped.test.names == ("11.png",) and skipped.test_objects[0].boxes.tolist() == [[1, 1, 9, 9]]
+    assert skipped.excluded.tolist() == []
+
+
+def test_a_training_image_that_is_a_test_image_is_a_problem(images):
+    with pytest.raises(DataError, match=r"10.png: listed in train and in test"):
+        _make(images, _split(images, [0, 10]))
+    splits = _make(images, _split(images, [0, 10]), bad="skip_boxes")
+    assert splits.excluded.tolist() == [1] and len(splits.test) == 2
+
+
+def test_boxes_come_with_their_images_in_whatever_order_they_are_listed(images):
+    train = _split(images, [0, 1, 2], [(2, (2, 1, 9, 9)), (0, (0, 1, 9, 9), "cat"), (2, (1, 1, 9, 9), "cat")])
+    objects = _make(images, train).train_objects
+    assert [each.boxes[:, 0].tolist() for each in objects] == [[0], [], [2, 1]]
+    assert [each.labels.tolist() for each in objects] == [[0], [], [1, 0]]
+    assert objects[-1].labels.tolist() == [1, 0] and [len(each) for each in objects[:-1]] == [1, 0]
+    with pytest.raises(IndexError):
+        objects[3]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), *[st.integers(-3, 45)] * 4, st.sampled_from(["cat", "dog", "cow"])), max_size=12
+    ),
+    st.sampled_from([(0.0, 0.0), (-1.0, 0.0), (-1.0, -1.0)]),
+)
+def test_kept_boxes_are_those_a_slow_reader_keeps(images, listed, shift):
+    expected, bad = [[] for _ in range(3)], set()
+    for row, x1, y1, x2, y2, name in listed:
+        a, b, c, d = x1 + shift[0], y1 + shift[0], x2 + shift[1], y2 + shift[1]
+        within = min(a, b) >= -SLACK and c <= SIZE[1] + SLACK and d <= SIZE[0] + SLACK
+        a, b, c, d = max(a, 0), max(b, 0), min(c, SIZE[1]), min(d, SIZE[0])
+        if x2 > x1 and y2 > y1 and c > a and d > b and within and name != "cow":
+            expected[row].append([a, b, c, d])
+        else:
+            bad.add(row)
+    boxes = [(row, box, name) for row, *box, name in listed]
+    splits = _make(images, _split(images, [0, 1, 2], boxes, shift=shift), bad="skip_boxes")
+    assert [each.boxes.tolist() for each in splits.train_objects] == expected
+    if len(bad) < 3:
+        skipped = _make(images, _split(images, [0, 1, 2], boxes, shift=shift), bad="skip_images")
+        assert skipped.excluded.tolist() == sorted(bad)
+        assert [len(each) for each in skipped.train_objects] == [0 if k in bad else len(expected[k]) for k in range(3)]
+
+
+def test_a_box_beside_the_image_is_not_clipped_to_nothing(images):
+    for box in ((40, 3, 41, 9), (-1, 3, 0, 9), (3, 30, 9, 31)):
+        with pytest.raises(DataError, match=r"has no area within the image \(image of 40 x 30 pixels\)"):
+            _make(images, _split(images, [0], [(0, box)]))
+
+
+def test_numbers_that_are_not_finite_are_named(images):
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(DataError, match=r"has numbers that are not finite"):
+            _make(images, _split(images, [0], [(0, (1, 1, value, 3))]))
+
+
+def test_broken_images_are_found_by_their_header_or_by_decoding_them(images, tmp_path):
+    whole = (images / "3.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[:-30])
+    (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "folder.png").mkdir()
+    splits = _make(images, _split(tmp_path, ["cut", "text", "empty", "folder"]), bad="skip_boxes")
+    assert splits.excluded.tolist() == [1, 2, 3] and splits.train.sizes.tolist()[1] == [0, 0]
+    with pytest.raises(DataError, match=r"1 problems .*cut.png: cannot be decoded: "):
+        _make(images, _split(tmp_path, ["cut"]), verify_images=True)
+
+
+def test_boxes_of_a_broken_image_are_not_called_outside(images):
+    train = _split(images, [0, "none"], [(1, (0, 0, 500, 500)), (1, (3, 3, 3, 3))])
+    with pytest.raises(DataError) as caught:
+        _make(images, train)
+    assert "2 problems" in str(caught.value) and "(3, 3, 3, 3) has no area;" not in str(caught.value)
+    assert "(3, 3, 3, 3) has no area (bad=" in str(caught.value)
+
+
+def test_no_image_left_is_an_error(images):
+    with pytest.raises(DataError, match="every image of the train split has a problem, so that none is left"):
+        _make(images, _split(images, ["none"]), bad="skip_boxes")
+    with pytest.raises(DataError, match="the test split lists no image"):
+        _make(images, _split(images, [0]), _split(images, [], split="test"))
+
+
+def test_training_images_are_cached_first(images):
+    one = 3 * SIZE[0] * SIZE[1]
+    splits = _make(images, _split(images, [0, 1]), cache_bytes=3 * one)
+    for images_of, expected in ((splits.train, 2), (splits.test, 1)):
+        for k in range(2):
+            images_of[k]
+        assert images_of.cached_bytes == expected * one
+
+
+def test_a_file_of_one_image_is_named_alone(images):
+    with pytest.raises(DataError, match=r": labels/0.xml: the 'dog' box"):
+        _make(images, _split(images, [0], [(0, (1, 1, 1, 1))], file="labels/0.xml"))
+
+
+def test_a_problem_reads_as_file_and_reason():
+    assert str(Problem(str(Path("a") / "b.xml"), "is bad")) == "a/b.xml: is bad"
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [(Policy("drop"), "bad must be one of error, "), (Policy(cache_bytes=-1), "cache_bytes must be >= 0, got -1")],
+)
+def test_wrong_policies(policy, message):
+    with pytest.raises(ConfigError, match=message):
+        policy.check()
+
+
+def test_labels_and_marks_have_their_types_without_any_box(images):
+    objects = _make(images, _split(images, [0])).train_objects[0]
+    assert objects.boxes.shape == (0, 4) and objects.difficult.dtype == torch.bool
