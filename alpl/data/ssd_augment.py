@@ -93,14 +93,24 @@ class SsdAugmentation:
         mean: RGB, of pixels of 0 to 255; fills the border of an expanded image.
         crop: "as_written" enforces the minimum overlap of a patch with the objects, "as_released" (the PyTorch code
             that the works on active learning build on) does not; see :func:`random_patch`.
+        max_ratio: of the sides of an expanded image to those of its original; 1 does not expand.
 
     Raises:
         ConfigError: an argument is not one of these.
     """
 
-    def __init__(self, size: int = 300, mean: Sequence[float] = PIXEL_MEAN, crop: CropRule = "as_written") -> None:
+    def __init__(
+        self,
+        size: int = 300,
+        mean: Sequence[float] = PIXEL_MEAN,
+        crop: CropRule = "as_written",
+        max_ratio: float = MAX_RATIO,
+    ) -> None:
         if crop not in MIN_OVERLAPS:
             raise ConfigError(f"crop must be one of {', '.join(MIN_OVERLAPS)}, got {crop!r}")
+        if max_ratio < 1:
+            raise ConfigError(f"max_ratio must be >= 1, got {max_ratio}")
+        self.max_ratio = max_ratio
         self.preprocess = SsdPreprocess(size, mean)
         self.crop = crop
 
@@ -116,7 +126,7 @@ class SsdAugmentation:
             ``Float[3 S S]`` and the objects that are left, boxes in pixels of the result (0 to S).
         """
         pixels = distort(image.float(), generator)
-        canvas = random_canvas(pixels.shape[1], pixels.shape[2], generator)
+        canvas = random_canvas(pixels.shape[1], pixels.shape[2], generator, self.max_ratio)
         patch = random_patch(canvas, objects.boxes, generator, self.crop)
         objects = move(objects, canvas) if patch is None else keep_inside(objects, patch)
         patch = patch or canvas
@@ -179,15 +189,17 @@ def hsv_to_rgb(values: Tensor) -> Tensor:
     return rgb
 
 
-def random_canvas(height: int, width: int, generator: Generator) -> Patch:
-    """Draw a canvas of 1 to 4 times the sides on which the image lies at random, with probability 1/2 ("zoom out").
+def random_canvas(height: int, width: int, generator: Generator, max_ratio: float = MAX_RATIO) -> Patch:
+    """Draw a canvas on which the image lies at random ("zoom out"), with probability 1/2.
+
+    Its sides are 1 to ``max_ratio`` times those of the image.
 
     Returns:
         The canvas in the coordinates of the image: it begins at or before 0 and ends at or behind the image.
     """
     if not _coin(generator):
         return Patch(0, 0, width, height)
-    ratio = _uniform(generator, 1, MAX_RATIO)
+    ratio = _uniform(generator, 1, max_ratio)
     wide, high = int(width * ratio), int(height * ratio)
     left, top = int(_uniform(generator, 0, wide - width + 1)), int(_uniform(generator, 0, high - height + 1))
     return Patch(-left, -top, wide - left, high - top)

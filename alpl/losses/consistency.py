@@ -137,8 +137,8 @@ def match_by_iou(boxes: Tensor, boxes_flipped: Tensor, width: float, chunk: int 
     restored = torch.stack([width - x2, y1, width - x1, y2], -1)
     for image, (ours, theirs) in enumerate(zip(boxes, restored, strict=True)):
         for start in range(0, len(theirs), chunk):
-            overlap = box_iou(theirs[start : start + chunk], ours).nan_to_num(0.0)  # 0 / 0 of two empty boxes
-            best = overlap.max(1)
+            overlap = box_iou(theirs[start : start + chunk], ours)
+            best = overlap.max(1)  # NaN for two empty boxes: no match either
             matched[image, start : start + chunk] = best.indices.where(best.values > 0, -1)
     return matched
 

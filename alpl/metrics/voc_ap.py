@@ -129,7 +129,7 @@ class VOCAveragePrecision(Metric):
         """``Bool[D]`` twice: which detections of an image are true positives, and which count."""
         if not len(labels) or not len(truth):
             return torch.zeros_like(labels, dtype=torch.bool), torch.ones_like(labels, dtype=torch.bool)
-        overlaps = box_iou(boxes, truth.boxes.double()).nan_to_num(0.0)  # 0 / 0 of two empty boxes
+        overlaps = box_iou(boxes, truth.boxes.double())  # two empty boxes: NaN, which reaches no threshold
         largest, taken = overlaps.where(labels[:, None] == truth.labels, -1.0).max(1)
         hits = largest >= self.iou_thresh if self.overlap == "devkit" else largest > self.iou_thresh
         order = torch.argsort(scores, descending=True, stable=True)

@@ -317,3 +317,12 @@ def test_arguments_that_cannot_work():
         SsdAugmentation(mean=(1, 2))
     with pytest.raises(ConfigError, match="crop must be one of as_written, as_released, got 'free'"):
         SsdAugmentation(crop="free")
+
+
+def test_the_largest_expansion_can_be_set():
+    canvases = [random_canvas(60, 80, _generator(seed), 1.5) for seed in range(300)]
+    ratios = [(canvas.right - canvas.left) / 80 for canvas in canvases]
+    assert 1.4 < max(ratios) <= 1.5
+    assert {random_canvas(60, 80, _generator(seed), 1.0) for seed in range(50)} == {Patch(0, 0, 80, 60)}
+    with pytest.raises(ConfigError, match=r"max_ratio must be >= 1, got 0\.5"):
+        SsdAugmentation(max_ratio=0.5)

@@ -168,6 +168,15 @@ def test_batches_do_not_matter_and_reset_forgets():
     assert metric.compute()["map"] == _result(images, 3)["map"] > 0.05
 
 
+def test_forward_gives_the_batch_and_keeps_the_whole():
+    metric, far = COCOAveragePrecision(1), [50.0, 50.0, 60.0, 60.0]
+    for boxes, expected in ((BOX, 1.0), (far, 0.0)):
+        images = [_image([boxes], [0], [0.5], [BOX], [0])] * 2
+        assert metric(*zip(*images, strict=True))["map"] == pytest.approx(expected)
+    # of equal score, so in the order of the images: two right, two wrong; 51 of the 101 recalls are reached
+    assert metric.compute()["map"] == pytest.approx(51 / 101)
+
+
 def test_what_cannot_be_is_an_error():
     with pytest.raises(ConfigError, match="num_classes must be >= 1, got 0"):
         COCOAveragePrecision(0)
