@@ -35,6 +35,8 @@ class Need(Flag):
     """Boxes of the instances."""
     VIEWS = auto()
     """Several posteriors of every instance: dropout passes or ensemble members."""
+    FLIP = auto()
+    """Two posteriors of every instance, as views: its own, and that of its partner in the mirrored image."""
     HISTORY = auto()
     """The predicted label of every unlabeled image after every epoch."""
     LABELED = auto()
@@ -47,7 +49,7 @@ class Need(Flag):
         return ", ".join(flag.name or "" for flag in Need if flag.value and flag in self) or "NOTHING"
 
 
-FROM_MODULE = Need.POSTERIOR | Need.IMAGE_FEATURES | Need.FEATURES | Need.BOXES | Need.VIEWS
+FROM_MODULE = Need.POSTERIOR | Need.IMAGE_FEATURES | Need.FEATURES | Need.BOXES | Need.VIEWS | Need.FLIP
 """The needs that a forward pass of the module answers."""
 
 
@@ -113,7 +115,8 @@ class Predictions:
         boxes: ``Float[I 4]`` xyxy, absolute pixels of the original image.
         features: ``Float[I F]`` one vector an instance.
         image_features: ``Float[N F]`` one vector an image.
-        views: ``[V I C]`` posteriors of several forward passes, aligned by instance.
+        views: ``[V I C]`` posteriors of several forward passes, aligned by instance: for :attr:`Need.VIEWS` dropout
+            passes or members, for :attr:`Need.FLIP` the image and its mirror image.
     """
 
     index: Tensor

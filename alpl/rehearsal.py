@@ -71,7 +71,8 @@ def _predictions(
     counts = torch.arange(len(index)) % 4 if is_detection else torch.ones(len(index), dtype=torch.long)
     row = torch.arange(len(index)).repeat_interleave(counts)
     form = Form.BACKGROUND if is_detection else Form.SOFTMAX
-    logits = torch.randn(_NUM_VIEWS, len(row), num_classes + is_detection, generator=random)
+    num_views = 2 if Need.FLIP in needs else _NUM_VIEWS
+    logits = torch.randn(num_views, len(row), num_classes + is_detection, generator=random)
     views = Posterior(logits.softmax(-1), form)
     foreground = views[0].foreground.max(-1)
     corner = torch.rand(len(row), 2, generator=random) * 50
@@ -86,5 +87,5 @@ def _predictions(
         image_features=torch.randn(len(index), _NUM_FEATURES, generator=random)
         if Need.IMAGE_FEATURES in needs
         else None,
-        views=views if Need.VIEWS in needs else None,
+        views=views if needs & (Need.VIEWS | Need.FLIP) else None,
     )

@@ -10,7 +10,7 @@ from alpl.predictions import Need
 from alpl.rehearsal import rehearse
 
 CLASSIFIER = Need.POSTERIOR | Need.IMAGE_FEATURES | Need.VIEWS | Need.HISTORY
-DETECTOR = Need.POSTERIOR | Need.IMAGE_FEATURES | Need.VIEWS | Need.BOXES
+DETECTOR = Need.POSTERIOR | Need.IMAGE_FEATURES | Need.VIEWS | Need.FLIP | Need.BOXES
 
 OURS = [
     getattr(package, name)
@@ -24,7 +24,8 @@ OURS = [
 @pytest.mark.parametrize("kind", OURS)
 @pytest.mark.parametrize("num_classes", [2, 10])
 def test_our_own_pass(kind, num_classes):
-    rehearse(kind(), CLASSIFIER, num_classes)
+    of_detections = kind.__name__ in ("DetectionUncertainty", "FlipInconsistency")
+    rehearse(kind(), DETECTOR if of_detections else CLASSIFIER, num_classes)
 
 
 def test_a_ranking_of_whole_images_refuses_a_detector_s_instances():

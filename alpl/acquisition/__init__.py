@@ -2,8 +2,10 @@
 
 from alpl.acquisition.bald import Bald
 from alpl.acquisition.base import AbstractAcquisition, AbstractRanking, Context, Query
+from alpl.acquisition.detection_uncertainty import DetectionUncertainty
 from alpl.acquisition.dispersion import Dispersion
 from alpl.acquisition.entropy import Entropy
+from alpl.acquisition.flip_inconsistency import FlipInconsistency
 from alpl.acquisition.kcenter import KCenter
 from alpl.acquisition.least_confidence import LeastConfidence
 from alpl.acquisition.margin import Margin
@@ -15,8 +17,10 @@ __all__ = [
     "AbstractRanking",
     "Bald",
     "Context",
+    "DetectionUncertainty",
     "Dispersion",
     "Entropy",
+    "FlipInconsistency",
     "KCenter",
     "LeastConfidence",
     "Margin",

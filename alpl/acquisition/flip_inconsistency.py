@@ -77,7 +77,7 @@ class FlipInconsistency(AbstractRanking):
         ConfigError: a value is unknown or out of range.
     """
 
-    needs = Need.POSTERIOR | Need.VIEWS
+    needs = Need.POSTERIOR | Need.FLIP
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class FlipInconsistency(AbstractRanking):
         """
         predictions = context.predictions
         posterior, views = predictions.posterior, predictions.views
-        assert posterior is not None and views is not None, "Need.POSTERIOR and Need.VIEWS were declared"
+        assert posterior is not None and views is not None, "Need.POSTERIOR and Need.FLIP were declared"
         chosen = confident(predictions, self.score_thresh)
 
         def largest(values: Tensor) -> Tensor:

@@ -137,6 +137,26 @@ class SsdAugmentation:
         return mirror(shown, objects) if _coin(generator) else (shown, objects)
 
 
+@final
+class PhotometricAugmentation:
+    """The photometric part of :class:`SsdAugmentation` alone: for small scenes that crops would make unreadable.
+
+    Args:
+        size: S.
+        mean: RGB, of pixels of 0 to 255.
+    """
+
+    def __init__(self, size: int = 300, mean: Sequence[float] = PIXEL_MEAN) -> None:
+        self.preprocess = SsdPreprocess(size, mean)
+
+    def __call__(self, image: Tensor, objects: Objects, generator: Generator) -> tuple[Tensor, Objects]:
+        """Augment one image; see :meth:`SsdAugmentation.__call__`."""
+        height, width = image.shape[1:]
+        scale = torch.tensor([self.preprocess.size / width, self.preprocess.size / height]).repeat(2)
+        moved = Objects(objects.boxes * scale, objects.labels, objects.difficult)
+        return self.preprocess(distort(image.float(), generator)), moved
+
+
 def distort(pixels: Tensor, generator: Generator) -> Tensor:
     """Change brightness, contrast, saturation, hue and the order of channels, each with probability 1/2.
 

@@ -17,6 +17,7 @@ from alpl.data.batch import Batch
 from alpl.data.objects import Objects
 from alpl.data.scenes import FlatObjects
 from alpl.errors import ConfigError
+from alpl.losses.consistency import mirror_index
 from alpl.losses.multibox import multibox_loss
 from alpl.modules.base import AbstractModule, AbstractTrainableModule, no_loss
 from alpl.modules.dropout import dropouts, dropped
@@ -74,6 +75,9 @@ class SsdDetector(AbstractTrainableModule):
         self.network = network(num_outputs=num_classes + 1, boxes_per_cell=layout.boxes_per_cell)
         self.priors: Tensor
         self.register_buffer("priors", layout.priors(), persistent=False)
+        sides = [(side, side) for side in layout.map_sizes]
+        self.mirror: Tensor
+        self.register_buffer("mirror", mirror_index(sides, layout.boxes_per_cell), persistent=False)
         self.make_metric = metric
         self.metric = metric(num_classes=num_classes)
         self.num_classes = num_classes
@@ -84,9 +88,9 @@ class SsdDetector(AbstractTrainableModule):
 
     @property
     def provides(self) -> Need:
-        """Posterior, boxes and image features; views where the network has dropout."""
+        """Posterior, boxes, image features and flip; views where the network has dropout."""
         views = Need.VIEWS if dropouts(self.network) else Need.NOTHING
-        return Need.POSTERIOR | Need.BOXES | Need.IMAGE_FEATURES | views
+        return Need.POSTERIOR | Need.BOXES | Need.IMAGE_FEATURES | Need.FLIP | views
 
     @classmethod
     def ensemble(cls, members: Sequence[AbstractModule]) -> SsdEnsemble:
@@ -108,11 +112,17 @@ class SsdDetector(AbstractTrainableModule):
         return loss.classification + loss.localization
 
     def predict_batch(self, batch: Batch, needs: Need) -> Predictions:
-        """See the base class; I = D."""
+        """See the base class; I = D.
+
+        The partner of a detection in the mirrored image is that of its prior (Elezi et al., as released).
+        """
         trunk = self.network.trunk(batch.images)
         output = self.network.from_trunk(trunk)
         views = None
-        if Need.VIEWS in needs:
+        if Need.FLIP in needs:
+            mirrored = self.network(batch.images.flip(-1)).logits[:, self.mirror]
+            views = torch.stack([posterior_of(output.logits), posterior_of(mirrored)])
+        elif Need.VIEWS in needs:
             with dropped(self.network):
                 passes = [self.network.from_trunk(trunk).logits for _ in range(self.num_passes)]
             views = torch.stack([posterior_of(logits) for logits in passes])

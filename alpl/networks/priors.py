@@ -153,10 +153,10 @@ COCO_300 = PriorLayout(
 
 TINY_96 = PriorLayout(
     image_size=96,
-    map_sizes=(12, 6, 3, 1),
-    steps=(8, 16, 32, 96),
-    min_sizes=(10, 20, 38, 64),
-    max_sizes=(20, 38, 64, 96),
-    aspect_ratios=((2.0,), (2.0,), (2.0,), (2.0,)),
+    map_sizes=(24, 12, 6, 3),
+    steps=(4, 8, 16, 32),
+    min_sizes=(12, 20, 34, 56),
+    max_sizes=(20, 34, 56, 90),
+    aspect_ratios=((1.5,), (1.5,), (1.5,), (1.5,)),
 )
-"""For images of 96 pixels and the maps of ``alpl.networks.ssd.TinySsd``: 760 priors from 10 to 96 pixels."""
+"""For images of 96 pixels and the maps of ``alpl.networks.ssd.TinySsd``: 3,060 priors from 12 to 87 pixels."""

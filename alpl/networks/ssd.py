@@ -156,11 +156,11 @@ class ResNetSsd(AbstractSsdBackbone):
 
 @final
 class TinySsd(AbstractSsdBackbone):
-    """A small backbone with batch norm: 96 pixels give maps of 12, 6, 3 and 1.
+    """A small backbone with batch norm: 96 pixels give maps of 24, 12, 6 and 3.
 
     Args:
-        widths: channels after each of three halvings; the last is the width of all maps, F.
-        dropout: probability behind each extra stage.
+        widths: channels at the full side, at half of it, and at a quarter; the last is the width of all maps, F.
+        dropout: probability behind each map.
 
     Raises:
         ConfigError: there are not three widths.
@@ -170,13 +170,18 @@ class TinySsd(AbstractSsdBackbone):
         super().__init__()
         if len(widths) != 3:
             raise ConfigError(f"widths must be three numbers, got {list(widths)}")
-        layers: list[nn.Module] = []
-        for before, width in zip((3, *widths), widths, strict=False):
-            layers += [*_conv_bn(before, width, 3, padding=1), *_conv_bn(width, width, 3, padding=1), nn.MaxPool2d(2)]
-        self.layers = nn.Sequential(*layers, *_conv_bn(widths[-1], widths[-1], 3, padding=1))
-        self.num_features = width = widths[-1]
+        first, second, width = widths
+        self.layers = nn.Sequential(
+            *_conv_bn(3, first, 3, padding=1),
+            *_conv_bn(first, second, 3, stride=2, padding=1),
+            *_conv_bn(second, second, 3, padding=1),
+            *_conv_bn(second, width, 3, stride=2, padding=1),
+            *_conv_bn(width, width, 3, padding=1),
+            *_conv_bn(width, width, 3, padding=1),
+        )
+        self.num_features = width
         self.map_channels = (width,) * 4
-        self.extras = nn.ModuleList(bn_stage(width, width // 2, width, stride) for stride in (2, 2, 1))
+        self.extras = nn.ModuleList(bn_stage(width, width, width, stride=2) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
 
     def trunk(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -185,7 +190,7 @@ class TinySsd(AbstractSsdBackbone):
 
     def maps(self, trunk: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], Tensor]:
         """See the base class; image features are those of the first map."""
-        return follow(trunk[0], self.extras, self.dropout), trunk[0]
+        return follow(self.dropout(trunk[0]), self.extras, self.dropout), trunk[0]
 
 
 def follow(first: Tensor, stages: nn.ModuleList, dropout: nn.Module) -> tuple[Tensor, ...]:

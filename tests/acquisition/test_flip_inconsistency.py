@@ -120,7 +120,7 @@ def test_the_entropy_is_of_the_image_as_it_is_and_only_confident_objects_count()
     sure = (2 * math.log(2) - 0.75 * LOG3) / math.log(2)
     assert query.pool_utility.tolist() == pytest.approx([LOG3 / 8, sure * LOG3 / 8, 0.0, 0.0])
     assert query.index.tolist() == [1, 3]
-    assert FlipInconsistency().needs == Need.POSTERIOR | Need.VIEWS
+    assert FlipInconsistency().needs == Need.POSTERIOR | Need.FLIP
 
 
 def test_the_two_stages_may_look_at_different_objects():
@@ -198,5 +198,5 @@ def test_other_than_two_views_are_an_error(shape):
 
 
 def test_without_views_it_says_what_it_needs(context_of):
-    with pytest.raises(AssertionError, match=r"Need\.POSTERIOR and Need\.VIEWS were declared"):
+    with pytest.raises(AssertionError, match=r"Need\.POSTERIOR and Need\.FLIP were declared"):
         FlipInconsistency().select(context_of([[0.5, 0.5]]))

@@ -10,6 +10,7 @@ from alpl.data.objects import Objects
 from alpl.data.ssd_augment import (
     MIN_OVERLAPS,
     Patch,
+    PhotometricAugmentation,
     SsdAugmentation,
     SsdPreprocess,
     centers_inside,
@@ -326,3 +327,14 @@ def test_the_largest_expansion_can_be_set():
     assert {random_canvas(60, 80, _generator(seed), 1.0) for seed in range(50)} == {Patch(0, 0, 80, 60)}
     with pytest.raises(ConfigError, match=r"max_ratio must be >= 1, got 0\.5"):
         SsdAugmentation(max_ratio=0.5)
+
+
+def test_photometric_augmentation_moves_nothing():
+    image = torch.randint(0, 256, (3, 40, 80), dtype=torch.uint8, generator=_generator(0))
+    objects = Objects(torch.tensor([[8.0, 4.0, 40.0, 20.0]]), torch.tensor([2]), torch.tensor([False]))
+    augment = PhotometricAugmentation(96)
+    scene, moved = augment(image, objects, _generator(1))
+    torch.testing.assert_close(moved.boxes, torch.tensor([[9.6, 9.6, 48.0, 48.0]]))
+    assert torch.equal(moved.labels, objects.labels)
+    torch.testing.assert_close(scene, SsdPreprocess(96)(distort(image.float(), _generator(1))))
+    assert not torch.equal(scene, augment(image, objects, _generator(2))[0])

@@ -275,7 +275,7 @@ def test_gradients_are_right():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_low_precision_is_computed_in_float32(dtype):
-    logits, deltas, targets, _ = _random_case(6, num_priors=760)
+    logits, deltas, targets, _ = _random_case(6, num_priors=3060)
     logits, deltas = logits.to(dtype).requires_grad_(), deltas.to(dtype).requires_grad_()
     targets = [Unit(target.boxes.float(), target.labels) for target in targets]
     loss = multibox_loss(logits, deltas, targets, TINY_96.priors())
@@ -300,7 +300,7 @@ def test_extreme_logits_give_no_nan(size):
 def test_objects_of_a_data_set_are_taken_as_they_are():
     target = Objects(torch.tensor([[0.1, 0.1, 0.4, 0.5]]), torch.tensor([2]), torch.tensor([False]))
     priors = TINY_96.priors()
-    loss = multibox_loss(torch.zeros(1, 760, 4), torch.zeros(1, 760, 4), [target], priors)
+    loss = multibox_loss(torch.zeros(1, 3060, 4), torch.zeros(1, 3060, 4), [target], priors)
     number = loss.num_positives.item()
     assert number >= 1 and loss.classification.item() == pytest.approx(4 * math.log(4))
 

@@ -74,6 +74,21 @@ def test_views_are_passes_with_dropout_on_and_batch_norm_off():
     assert Need.VIEWS not in detector(dropout=0.0).provides and Need.VIEWS in module.provides
 
 
+@torch.no_grad()
+def test_the_flip_view_is_the_mirrored_cell_of_the_mirrored_image():
+    module, batch = detector(), batch_of(2)
+    found = module.predict_batch(batch, Need.POSTERIOR | Need.FLIP)
+    assert found.views.probs.shape == (2, len(found.row), NUM_CLASSES + 1)
+    assert torch.equal(found.views.probs[0], found.posterior.probs)
+    own = module.network(batch.images).logits.softmax(-1)
+    mirrored = module.network(batch.images.flip(-1)).logits.softmax(-1)
+    for row, mine, partner in zip(found.row, *found.views.probs, strict=True):
+        (source,) = (own[row] == mine).all(-1).nonzero().flatten().tolist()
+        assert torch.equal(mirrored[row, module.mirror[source]], partner)
+    centers = module.priors[:, 0]  # the mirrored cell; exact where the map's step divides the image, as here
+    torch.testing.assert_close(centers[module.mirror], 1 - centers)
+
+
 def test_only_what_is_needed_is_given():
     found = detector().predict_batch(batch_of(), Need.NOTHING)
     assert found.posterior is found.boxes is found.image_features is found.views is None
@@ -135,4 +150,5 @@ def test_runs_from_end_to_end_and_twice_the_same(tmp_path: Path, extra: list[str
 def test_acquisitions_of_whole_images_are_refused_before_training(tmp_path: Path) -> None:
     result = alpl(tmp_path, *RUN, "acquisition=entropy")
     assert result.status == 2 and "predictions must hold one instance an image" in result.err
-    assert alpl(tmp_path, *RUN, "acquisition=kcenter").status == 0  # one feature vector an image
+    for acquisition in ("kcenter", "detection_entropy", "flip_inconsistency"):
+        assert alpl(tmp_path, *RUN, f"acquisition={acquisition}").status == 0

@@ -39,7 +39,7 @@ def test_every_number_is_that_of_the_loop(layout, clip):
     assert torch.equal(layout.priors(), _reference(layout))
 
 
-@pytest.mark.parametrize(("layout", "number"), [(VOC_300, 8732), (COCO_300, 8732), (TINY_96, 760)])
+@pytest.mark.parametrize(("layout", "number"), [(VOC_300, 8732), (COCO_300, 8732), (TINY_96, 3060)])
 def test_the_counts_are_the_published_ones(layout, number):
     assert layout.priors().shape == (number, 4) and layout.num_priors == number
     assert layout.priors().dtype == torch.float32

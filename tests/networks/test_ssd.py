@@ -134,14 +134,14 @@ def test_the_order_of_outputs_is_that_of_the_priors():
     torch.manual_seed(0)
     network = Ssd(TinySsd, 3, (2, 4, 6, 4)).eval()
     out = network(torch.randn(2, 3, 96, 96))
-    p = 12 * 12 * 2 + 6 * 6 * 4
+    p = 24 * 24 * 2 + 12 * 12 * 4
     for head, width, values in ((network.class_heads, 3, out.logits), (network.box_heads, 4, out.deltas)):
         raw = head[2](out.maps[2])
-        for row in range(3):
-            for column in range(3):
+        for row in range(6):
+            for column in range(6):
                 for box in range(6):
                     expected = raw[:, box * width : (box + 1) * width, row, column]
-                    torch.testing.assert_close(values[:, p + (row * 3 + column) * 6 + box], expected)
+                    torch.testing.assert_close(values[:, p + (row * 6 + column) * 6 + box], expected)
 
 
 def test_heads_and_extras_begin_with_xavier_and_zero_biases(vgg):
@@ -192,9 +192,9 @@ def test_dropout_has_its_probability(p):
     plain = network.from_trunk(trunk := network.trunk(torch.randn(40, 3, 96, 96)))
     network.backbone.dropout.train()
     dropped = network.from_trunk(trunk)
-    alive = plain.maps[1] > 0
-    assert (dropped.maps[1][alive] == 0).double().mean().item() == pytest.approx(p, abs=0.02)
-    assert torch.equal(plain.maps[0], dropped.maps[0])
+    alive = plain.maps[0] > 0
+    assert (dropped.maps[0][alive] == 0).double().mean().item() == pytest.approx(p, abs=0.02)
+    assert not torch.equal(plain.maps[1], dropped.maps[1])
 
 
 @torch.no_grad()
