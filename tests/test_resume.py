@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -68,3 +70,18 @@ def test_the_same_command_again_does_nothing(tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
     harness(tmp_path, 0, 1.0, *overrides)
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_no_success(tmp_path: Path, number: signal.Signals) -> None:
+    """A job that a cluster stops must not look finished; the same command goes on."""
+    overrides = [*RUN, f"paths.runs={tmp_path}", "trainer.max_epochs=400", "schedule.cycles=0"]
+    process = subprocess.Popen([sys.executable, "-m", "alpl", *overrides], stderr=subprocess.PIPE, text=True)
+    for _ in range(600):
+        if list(tmp_path.rglob("fit_0.ckpt")):
+            break
+        time.sleep(0.1)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode not in (0, 2)
+    assert not RunFolder(next(tmp_path.rglob("run.json")).parent).is_finished

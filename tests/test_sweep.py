@@ -40,3 +40,9 @@ def test_the_report_holds_the_table_s_earlier_runs_too(tmp_path: Path) -> None:
 def test_other_ways_to_sweep(tmp_path: Path, launch: str) -> None:
     result = alpl(tmp_path, "-m", launch, *TINY, "seed=0,1")
     assert result.status == 0 and len(result.run_folders()) == 2
+
+
+def test_a_job_that_never_made_its_folder_does_not_hide_the_report_or_the_status(tmp_path: Path) -> None:
+    result = alpl(tmp_path, "-m", *TINY, "seed=0,1.5")
+    assert result.status == 1 and "run 2 failed: seed must be an int, got 1.5" in result.err
+    assert (tmp_path / "digits" / "report" / "index.html").exists()
