@@ -12,89 +12,31 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, final
 
 import torch
 from lightning.pytorch import Trainer
 
-from alpl.acquisition.base import AbstractAcquisition, Context, Query
+from alpl.acquisition.base import Context, Query
 from alpl.callbacks.base import AbstractProvider
 from alpl.callbacks.epoch_log import EpochLog
 from alpl.callbacks.epoch_seed import EpochSeed
 from alpl.callbacks.prediction_tracker import HISTORY
 from alpl.callbacks.resume_checkpoint import ResumeCheckpoint
 from alpl.data.base import AbstractPoolDataModule
-from alpl.errors import ConfigError
-from alpl.files import read_array, read_json, read_tensors, whole_folder, write_array, write_json, write_tensors
-from alpl.loggers.base import AbstractRunLogger
+from alpl.experiment import Experiment
+from alpl.files import read_array, read_tensors, whole_folder, write_array, write_json, write_tensors
 from alpl.modules.base import AbstractModule, AbstractTrainableModule
-from alpl.oracle import AbstractOracle
 from alpl.pool import Pool
 from alpl.predictions import FROM_MODULE, Need, Predictions
+from alpl.preflight import check_acquisition, check_data, check_settings
 from alpl.processes import rank
 from alpl.progress import FitProgress, Progress
-from alpl.rehearsal import check_query, rehearse
+from alpl.rehearsal import check_query
 from alpl.run_folder import CycleFiles, RunFolder
-from alpl.schedule import Schedule
 from alpl.seeding import derive_seed, seed_all
-
-OURS = frozenset(
-    {"callbacks", "logger", "use_distributed_sampler", "enable_checkpointing", "enable_progress_bar"}
-    | {"enable_model_summary", "num_sanity_val_steps", "default_root_dir"}
-)
-"""Arguments of the trainer that the loop sets itself."""
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """All parts of one run, made from the config.
-
-    Args:
-        data: the data module.
-        make_module: makes a fresh module from the data's ``module_arguments``.
-        schedule: initial set and budgets.
-        acquisition: who is chosen.
-        make_oracle: makes the oracle from the training targets.
-        providers: callbacks that record for acquisitions; attached where needed.
-        make_trainer: makes a Lightning trainer from its callbacks and the like.
-        logger: hears of the run.
-        seed: of everything that is drawn.
-        num_members: networks of the deep ensemble; 1 for a single network.
-        warm_start: continue from the last cycle's weights instead of from scratch.
-        informativeness: record for every cycle the utility of each unlabeled image and whether the model was right
-            on it (thesis sec. 3.3.2). The true labels are used for nothing else.
-        checkpoint_every_s: least seconds between two checkpoints of a fit.
-        keep_models: keep each cycle's weights; else only the last cycle's.
-        keep_predictions: keep the predictions that the acquisition saw.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-
-    data: AbstractPoolDataModule
-    make_module: Callable[..., AbstractTrainableModule]
-    schedule: Schedule
-    acquisition: AbstractAcquisition
-    make_oracle: Callable[..., AbstractOracle]
-    providers: Sequence[AbstractProvider]
-    make_trainer: Callable[..., Trainer]
-    logger: AbstractRunLogger
-    seed: int
-    num_members: int = 1
-    warm_start: bool = False
-    informativeness: bool = False
-    checkpoint_every_s: float = 60.0
-    keep_models: bool = True
-    keep_predictions: bool = False
-
-    def __post_init__(self) -> None:
-        if self.num_members < 1:
-            raise ConfigError(f"num_members must be >= 1, got {self.num_members}")
-        if self.checkpoint_every_s < 0:
-            raise ConfigError(f"checkpoint_every_s must be >= 0, got {self.checkpoint_every_s}")
 
 
 @final
@@ -122,13 +64,13 @@ class ActiveLearning:
         self.initial = Pool.create(data.num_images, initial, data.excluded)
         self.budgets = experiment.schedule.budgets(candidates.index.numel(), initial.numel())
         self.num_cycles = len(self.budgets) + 1
-        self.needs = self._needs()
+        analysis = Need.POSTERIOR if experiment.informativeness else Need.NOTHING
+        self.needs = experiment.acquisition.needs | analysis if self.budgets else Need.NOTHING
         module = self._make_module()
-        self._check_provided(module)
-        self._check_settings(module)
+        check_settings(module, self._make_trainer)
         if self.budgets:
-            rehearse(experiment.acquisition, module.provides, len(data.classes))
-        self._check_data()
+            check_acquisition(experiment, self.needs, module)
+        check_data(experiment, folder.path / "data.json", may_write=self._is_main)
         self.progress = progress(self.num_cycles)
 
     # --- the cycle
@@ -151,9 +93,7 @@ class ActiveLearning:
             self.folder.mark_done({"stage": "finished"})
 
     def _record_pool(self, pool: Pool, files: CycleFiles) -> None:
-        if not self._is_main:
-            return
-        if not files.pool.exists():
+        if self._is_main and not files.pool.exists():
             pool.save(files.pool)
 
     def _fit(self, cycle: int, member: int, data: AbstractPoolDataModule) -> None:
@@ -316,51 +256,6 @@ class ActiveLearning:
             for member in range(self.experiment.num_members):
                 self.folder.remove(self.folder.cycle(cycle - 1).model(member))
 
-    # --- checks before any training
-
-    def _needs(self) -> Need:
-        """What the stages must leave: the acquisition's needs, and predictions where they are analyzed."""
-        if not self.budgets:
-            return Need.NOTHING
-        analysis = Need.POSTERIOR if self.experiment.informativeness else Need.NOTHING
-        return self.experiment.acquisition.needs | analysis
-
-    def _check_data(self) -> None:
-        """Hold a run that goes on to the data that it began with; the key does not say where the data came from."""
-        path, fingerprint = self.folder.path / "data.json", {"fingerprint": self.experiment.data.fingerprint()}
-        if not path.exists():
-            if self._is_main:
-                write_json(path, fingerprint)
-        elif read_json(path) != fingerprint:
-            raise ConfigError(f"{path} is of other data than data.root holds now: begin in another paths.runs")
-
-    def _check_settings(self, module: AbstractTrainableModule) -> None:
-        """Make what is made again in every fit: a value that it refuses must not wait until then."""
-        for name, make in (
-            ("trainer", self._make_trainer),
-            ("model.optimizer or model.scheduler", module.configure_optimizers),
-        ):
-            try:
-                made = make()
-            except ConfigError:
-                raise
-            except Exception as error:
-                raise ConfigError(f"{name} refuses its settings: {type(error).__name__}: {error}") from error
-            if isinstance(made, Trainer):
-                _check_length(made)
-
-    def _check_provided(self, module: AbstractModule) -> None:
-        from_module = module.provides | (Need.VIEWS if self.experiment.num_members > 1 else Need.NOTHING)
-        provided = from_module | Need.LABELED | Need.TARGETS
-        for provider in self.experiment.providers:
-            provided |= provider.provides
-        if missing := self.needs & ~provided:
-            acquisition = type(self.experiment.acquisition).__name__
-            raise ConfigError(
-                f"acquisition {acquisition} needs {missing.names()}, which neither the model {type(module).__name__} "
-                f"(it provides {from_module.names()}) nor a callback provides{_hint(missing)}"
-            )
-
     # --- stages
 
     @property
@@ -396,20 +291,3 @@ class ActiveLearning:
             if os.getppid() != parent:
                 raise RuntimeError(f"process 0 ended before cycle {cycle}, stage {stage}")
             time.sleep(0.05)
-
-
-def _check_length(trainer: Trainer) -> None:
-    """Refuse a fit without an end, or without an epoch, which Lightning begins."""
-    epochs, steps = trainer.max_epochs, trainer.max_steps
-    if isinstance(epochs, bool) or not isinstance(epochs, int) or not (epochs > 0 or epochs == -1):
-        raise ConfigError(f"trainer.max_epochs must be an int > 0, or -1 beside trainer.max_steps, got {epochs!r}")
-    if epochs == -1 and not steps > 0:
-        raise ConfigError(f"trainer.max_steps must be > 0 where trainer.max_epochs is -1, got {steps!r}")
-
-
-def _hint(missing: Need) -> str:
-    if Need.VIEWS in missing:
-        return "; set model.network.dropout above 0 (MC-dropout) or num_members above 1 (ensemble)"
-    if Need.HISTORY in missing:
-        return "; add callbacks=tracking"
-    return ""

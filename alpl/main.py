@@ -24,8 +24,9 @@ from alpl.acquisition import AbstractAcquisition
 from alpl.config import CONF, EXPERIMENTS, check_config, content_of, register_experiments
 from alpl.environment import describe_environment
 from alpl.errors import ConfigError, DataError, RunLockedError
+from alpl.experiment import OURS, Experiment
 from alpl.files import write_json, write_text
-from alpl.loop import OURS, ActiveLearning, Experiment
+from alpl.loop import ActiveLearning
 from alpl.processes import rank
 from alpl.progress import Progress, quiet_libraries
 from alpl.run_folder import RunFolder, content_key

@@ -1,0 +1,72 @@
+"""All parts of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lightning.pytorch import Trainer
+
+from alpl.acquisition.base import AbstractAcquisition
+from alpl.callbacks.base import AbstractProvider
+from alpl.data.base import AbstractPoolDataModule
+from alpl.errors import ConfigError
+from alpl.loggers.base import AbstractRunLogger
+from alpl.modules.base import AbstractTrainableModule
+from alpl.oracle import AbstractOracle
+from alpl.schedule import Schedule
+
+OURS = frozenset(
+    {"callbacks", "logger", "use_distributed_sampler", "enable_checkpointing", "enable_progress_bar"}
+    | {"enable_model_summary", "num_sanity_val_steps", "default_root_dir"}
+)
+"""Arguments of the trainer that the loop sets itself."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All parts of one run, made from the config.
+
+    Args:
+        data: the data module.
+        make_module: makes a fresh module from the data's ``module_arguments``.
+        schedule: initial set and budgets.
+        acquisition: who is chosen.
+        make_oracle: makes the oracle from the training targets.
+        providers: callbacks that record for acquisitions; attached where needed.
+        make_trainer: makes a Lightning trainer from its callbacks and the like.
+        logger: hears of the run.
+        seed: of everything that is drawn.
+        num_members: networks of the deep ensemble; 1 for a single network.
+        warm_start: continue from the last cycle's weights instead of from scratch.
+        informativeness: record for every cycle the utility of each unlabeled image and whether the model was right
+            on it (thesis sec. 3.3.2). The true labels are used for nothing else.
+        checkpoint_every_s: least seconds between two checkpoints of a fit.
+        keep_models: keep each cycle's weights; else only the last cycle's.
+        keep_predictions: keep the predictions that the acquisition saw.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    data: AbstractPoolDataModule
+    make_module: Callable[..., AbstractTrainableModule]
+    schedule: Schedule
+    acquisition: AbstractAcquisition
+    make_oracle: Callable[..., AbstractOracle]
+    providers: Sequence[AbstractProvider]
+    make_trainer: Callable[..., Trainer]
+    logger: AbstractRunLogger
+    seed: int
+    num_members: int = 1
+    warm_start: bool = False
+    informativeness: bool = False
+    checkpoint_every_s: float = 60.0
+    keep_models: bool = True
+    keep_predictions: bool = False
+
+    def __post_init__(self) -> None:
+        if self.num_members < 1:
+            raise ConfigError(f"num_members must be >= 1, got {self.num_members}")
+        if self.checkpoint_every_s < 0:
+            raise ConfigError(f"checkpoint_every_s must be >= 0, got {self.checkpoint_every_s}")

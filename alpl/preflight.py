@@ -1,0 +1,89 @@
+"""Checks of a run's parts against each other, before any training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lightning.pytorch import Trainer
+
+from alpl.errors import ConfigError
+from alpl.experiment import Experiment
+from alpl.files import read_json, write_json
+from alpl.modules.base import AbstractTrainableModule
+from alpl.predictions import Need
+from alpl.rehearsal import rehearse
+
+
+def check_acquisition(experiment: Experiment, needs: Need, module: AbstractTrainableModule) -> None:
+    """Make sure that everything needed is provided, and that the acquisition passes its rehearsal.
+
+    Args:
+        experiment: the run's parts.
+        needs: of the acquisition, and of what is recorded beside it.
+        module: one that the experiment made.
+
+    Raises:
+        ConfigError: it is not, or does not.
+    """
+    from_module = module.provides | (Need.VIEWS if experiment.num_members > 1 else Need.NOTHING)
+    provided = from_module | Need.LABELED | Need.TARGETS
+    for provider in experiment.providers:
+        provided |= provider.provides
+    if missing := needs & ~provided:
+        raise ConfigError(
+            f"acquisition {type(experiment.acquisition).__name__} needs {missing.names()}, which neither the model "
+            f"{type(module).__name__} (it provides {from_module.names()}) nor a callback provides{_hint(missing)}"
+        )
+    rehearse(experiment.acquisition, module.provides, len(experiment.data.classes))
+
+
+def check_settings(module: AbstractTrainableModule, make_trainer: Callable[[], Trainer]) -> None:
+    """Make what is made again in every fit: a value that it refuses must not wait until then.
+
+    Raises:
+        ConfigError: the trainer, optimizer or schedule refuses its settings, or the fit would have no end or no epoch.
+    """
+    try:
+        trainer = make_trainer()
+    except Exception as error:
+        raise ConfigError(f"trainer refuses its settings: {type(error).__name__}: {error}") from error
+    epochs, steps = trainer.max_epochs, trainer.max_steps
+    if isinstance(epochs, bool) or not isinstance(epochs, int) or not (epochs > 0 or epochs == -1):
+        raise ConfigError(f"trainer.max_epochs must be an int > 0, or -1 beside trainer.max_steps, got {epochs!r}")
+    if epochs == -1 and not steps > 0:
+        raise ConfigError(f"trainer.max_steps must be > 0 where trainer.max_epochs is -1, got {steps!r}")
+    try:
+        module.configure_optimizers()
+    except ConfigError:
+        raise
+    except Exception as error:
+        message = f"model.optimizer or model.scheduler refuses its settings: {type(error).__name__}: {error}"
+        raise ConfigError(message) from error
+
+
+def check_data(experiment: Experiment, path: Path, *, may_write: bool) -> None:
+    """Hold a run that goes on to the data that it began with; its key does not say where the data came from.
+
+    Args:
+        experiment: the run's parts.
+        path: where the fingerprint of the data is kept.
+        may_write: whether this process notes it where it is not there yet.
+
+    Raises:
+        ConfigError: the data is another.
+    """
+    fingerprint = {"fingerprint": experiment.data.fingerprint()}
+    if path.exists():
+        if read_json(path) != fingerprint:
+            raise ConfigError(f"{path} is of other data than data.root holds now: begin in another paths.runs")
+    elif may_write:
+        write_json(path, fingerprint)
+
+
+def _hint(missing: Need) -> str:
+    if Need.VIEWS in missing:
+        return "; set model.network.dropout above 0 (MC-dropout) or num_members above 1 (ensemble)"
+    if Need.HISTORY in missing:
+        return "; add callbacks=tracking"
+    return ""
