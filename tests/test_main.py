@@ -16,7 +16,7 @@ BAD = {
     "misspelt key behind +": (["+model.netwrk=3"], "model.netwrk: .* did you mean 'network'"),
     "misspelt key of an optimizer": (["+model.optimizer.momentun=1"], "momentun: .* did you mean 'momentum'"),
     "unknown key": (["+acquisitions=3"], "unknown config key 'acquisitions'; did you mean 'acquisition'"),
-    "unknown acquisition": (["acquisition=entrophy"], "Could not find 'acquisition/entrophy'.*entropy kcenter"),
+    "unknown acquisition": (["acquisition=entrophy"], "Could not find 'acquisition/entrophy'.*entropy.*kcenter"),
     "class that cannot be imported": (["acquisition._target_=my.Thing"], "acquisition._target_ must name.*'my.Thing'"),
     "need that nobody provides": (
         ["acquisition=bald", "model.network.dropout=0"],
