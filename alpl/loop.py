@@ -152,11 +152,10 @@ class ActiveLearning:
         files = self.folder.cycle(cycle)
         with self._stage(cycle, "select", together=False) as todo:
             if todo:
-                context = self._context(cycle, pool)
-                query = self.experiment.acquisition.select(context)
+                query = self.experiment.acquisition.select(self._context(cycle, pool))
                 check_query(query, pool, self.budgets[cycle], type(self.experiment.acquisition).__name__)
                 if self.experiment.informativeness:
-                    self._record_informativeness(files, pool, context, query)
+                    self._record_informativeness(files, pool, query)
                 query.save(files.query)
                 self._detail = f"{len(query.index)} images chosen"
         return Query.load(files.query)
@@ -178,10 +177,9 @@ class ActiveLearning:
             targets=self.oracle.annotate(pool.unlabeled) if Need.TARGETS in needs else None,
         )
 
-    def _record_informativeness(self, files: CycleFiles, pool: Pool, context: Context, query: Query) -> None:
+    def _record_informativeness(self, files: CycleFiles, pool: Pool, query: Query) -> None:
         """Write what thesis Fig. 3.3 to 3.5 are made of."""
-        predicted = Predictions.load(files.predictions("unlabeled")).labels
-        assert predicted is not None, "every module gives labels"
+        predicted = torch.from_numpy(read_array(files.predictions("unlabeled") / "labels.npy"))  # the one field needed
         correct = predicted == self.oracle.annotate(pool.unlabeled)
         with whole_folder(files.informativeness) as folder:
             write_array(folder / "correct.npy", correct.numpy())

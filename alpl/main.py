@@ -15,7 +15,6 @@ import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -283,7 +282,6 @@ def _tell_child_processes() -> None:
     settings = HydraConfig.get()
     sources = [s.path for s in settings.runtime.config_sources if s.provider == "command-line"]
     sys.argv[1:] = [*settings.overrides.task, "hydra.mode=RUN", *(f"--config-dir={path}" for path in sources)]
-    assert settings.mode in (RunMode.RUN, RunMode.MULTIRUN)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def kcenter_greedy(features: Tensor, centers: Tensor, budget: int) -> tuple[Tens
     .. math:: u = \arg\max_{i} \min_{j \in s} \lVert x_i - x_j \rVert_2
 
     where s holds the centers and the picks so far. First index on ties; with no center at all the first pick is
-    index 0. O(U (L + b) F) time, O(U + block^2) memory beside the features. Inputs are held in float32.
+    index 0. O(U (L + b) F) time, O(U + block (block + F)) memory beside the features. Inputs are held in float32.
 
     Args:
         features: ``Float[U F]`` candidates.

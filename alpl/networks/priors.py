@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -141,14 +141,7 @@ VOC_300 = PriorLayout(
 )
 """SSD300 on PASCAL VOC: 8,732 priors."""
 
-COCO_300 = PriorLayout(
-    image_size=300,
-    map_sizes=(38, 19, 10, 5, 3, 1),
-    steps=(8, 16, 32, 64, 100, 300),
-    min_sizes=(21, 45, 99, 153, 207, 261),
-    max_sizes=(45, 99, 153, 207, 261, 315),
-    aspect_ratios=_RATIOS_300,
-)
+COCO_300 = replace(VOC_300, min_sizes=(21, 45, 99, 153, 207, 261), max_sizes=(45, 99, 153, 207, 261, 315))
 """SSD300 on MS-COCO: as many priors, smaller ones."""
 
 TINY_96 = PriorLayout(
