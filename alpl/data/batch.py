@@ -26,11 +26,14 @@ class Batch(NamedTuple):
     Args:
         images: ``[B C H W]``.
         index: ``Long[B]`` dataset indices.
-        labeled: ``Bool[B]``.
-        targets: the targets of the labeled images only, in their order in the batch: ``Long[labeled.sum()]`` in
-            classification. The targets of the others do not exist here.
+        labeled: ``Bool[B]``, by the oracle.
+        targets: the targets of the labeled and pseudo-labeled images only, in their order in the batch: ``Long[n]`` in
+            classification, flat objects in detection. The targets of the others do not exist here.
         augment: whether the images are to be augmented (training) or not (evaluation, tracking).
         sizes: ``Long[B 2]`` height and width of the original images, where boxes are to be told in their pixels.
+        pseudo: ``Bool[B]``: whose targets are an earlier model's; None where nobody's are.
+        shapes: ``Long[B 2]`` height and width of each image within ``images``, where they were padded to a common size;
+            None where they fill it.
     """
 
     images: Tensor
@@ -39,6 +42,13 @@ class Batch(NamedTuple):
     targets: Any
     augment: bool
     sizes: Tensor | None = None
+    pseudo: Tensor | None = None
+    shapes: Tensor | None = None
+
+    @property
+    def has_targets(self) -> Tensor:
+        """``Bool[B]``: labeled or pseudo-labeled."""
+        return self.labeled if self.pseudo is None else self.labeled | self.pseudo
 
 
 @final

@@ -11,47 +11,34 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import MeanMetric
 
 from alpl.data.batch import Batch
 from alpl.data.objects import Objects
-from alpl.data.scenes import FlatObjects
 from alpl.errors import ConfigError
 from alpl.losses.consistency import mirror_index
 from alpl.losses.multibox import multibox_loss
-from alpl.modules.base import AbstractModule, AbstractTrainableModule, no_loss
+from alpl.modules.base import AbstractModule, no_loss
+from alpl.modules.detector import AbstractDetector, AbstractTrainableDetector, Suppression
 from alpl.modules.dropout import dropouts, dropped
 from alpl.networks.box_coding import decode, to_absolute
 from alpl.networks.priors import PriorLayout
-from alpl.networks.ssd import Ssd, SsdOutput
+from alpl.networks.ssd import Ssd
 from alpl.postprocess import Detections, detect_batch
 from alpl.predictions import Form, Need, Posterior, Predictions
 
 
 @final
-@dataclass(frozen=True)
-class Suppression:
-    """What of a network's output counts as a detection; see :func:`alpl.postprocess.detect_batch`."""
-
-    score_thresh: float = 0.01
-    nms_thresh: float = 0.45
-    pre_nms_top_k: int = 200
-    max_detections: int | None = None
-
-
-@final
-class SsdDetector(AbstractTrainableModule):
+class SsdDetector(AbstractTrainableDetector):
     """SSD with the MultiBox loss on the labeled images of each batch.
 
     Args:
         network: makes the network from ``num_outputs`` and ``boxes_per_cell``.
         layout: the priors; its maps are those of the network.
         num_classes: K.
-        metric: makes the test metric from ``num_classes``, e.g. :class:`alpl.metrics.voc_ap.VOCAveragePrecision`.
-        evaluation: what counts as a detection in the test.
-        acquisition: what counts as a detection where an acquisition looks.
         num_passes: dropout passes where views are asked for (MC-dropout), V.
-        options: optimizer, scheduler, scheduler_interval, see :class:`AbstractTrainableModule`.
+        options: metric, evaluation, acquisition, see :class:`alpl.modules.detector.AbstractDetector`; optimizer,
+            scheduler, scheduler_interval, see :class:`alpl.modules.base.AbstractTrainableModule`.
 
     Raises:
         ConfigError: ``num_passes`` is less than 1.
@@ -62,14 +49,11 @@ class SsdDetector(AbstractTrainableModule):
         network: Callable[..., Ssd],
         layout: PriorLayout,
         num_classes: int,
-        metric: Callable[..., Metric],
         *,
-        evaluation: Suppression,
-        acquisition: Suppression,
         num_passes: int = 25,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(num_classes=num_classes, **options)
         if num_passes < 1:
             raise ConfigError(f"model.num_passes must be >= 1, got {num_passes}")
         self.network = network(num_outputs=num_classes + 1, boxes_per_cell=layout.boxes_per_cell)
@@ -78,10 +62,6 @@ class SsdDetector(AbstractTrainableModule):
         sides = [(side, side) for side in layout.map_sizes]
         self.mirror: Tensor
         self.register_buffer("mirror", mirror_index(sides, layout.boxes_per_cell), persistent=False)
-        self.make_metric = metric
-        self.metric = metric(num_classes=num_classes)
-        self.num_classes = num_classes
-        self.evaluation, self.acquisition = evaluation, acquisition
         self.num_passes = num_passes
         self.classification_loss = MeanMetric()  # over all batches of all processes
         self.localization_loss = MeanMetric()
@@ -111,8 +91,8 @@ class SsdDetector(AbstractTrainableModule):
         self.localization_loss.update(loss.localization.detach())
         return loss.classification + loss.localization
 
-    def predict_batch(self, batch: Batch, needs: Need) -> Predictions:
-        """See the base class; I = D.
+    def detect(self, batch: Batch, suppression: Suppression, needs: Need) -> Predictions:
+        """See the base class.
 
         The partner of a detection in the mirrored image is that of its prior (Elezi et al., as released).
         """
@@ -126,21 +106,12 @@ class SsdDetector(AbstractTrainableModule):
             with dropped(self.network):
                 passes = [self.network.from_trunk(trunk).logits for _ in range(self.num_passes)]
             views = torch.stack([posterior_of(logits) for logits in passes])
-        found = read_out(output, self.priors, batch, self.acquisition)
+        found = suppress(posterior_of(output.logits), output.deltas, self.priors, batch, suppression)
         return found.predictions(batch, needs, views, output.image_features)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count."""
-        found = read_out(self.network(batch.images), self.priors, batch, self.evaluation)
-        found.count(self.metric, batch.targets)
-
-    def test_results(self) -> dict[str, Any]:
-        """``test/map`` in [0, 1], other averages that the metric knows, and ``test/map_per_class``."""
-        return named_results(self.metric)
 
 
 @final
-class SsdEnsemble(AbstractModule):
+class SsdEnsemble(AbstractDetector):
     """Several trained detectors with the same priors: mean posterior and mean deltas of each prior, one suppression.
 
     Views are the members, aligned by their prior.
@@ -150,41 +121,29 @@ class SsdEnsemble(AbstractModule):
     """
 
     def __init__(self, members: Sequence[SsdDetector]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(members)
         first = members[0]
+        super().__init__(
+            num_classes=first.num_classes,
+            metric=first.make_metric,
+            evaluation=first.evaluation,
+            acquisition=first.acquisition,
+        )
+        self.members = nn.ModuleList(members)
         self.priors: Tensor
         self.register_buffer("priors", first.priors, persistent=False)
-        self.evaluation, self.acquisition = first.evaluation, first.acquisition
-        self.metric = first.make_metric(num_classes=first.num_classes)
 
     @property
     def provides(self) -> Need:
         """What a detector provides, and views."""
         return Need.POSTERIOR | Need.BOXES | Need.IMAGE_FEATURES | Need.VIEWS
 
-    def predict_batch(self, batch: Batch, needs: Need) -> Predictions:
+    def detect(self, batch: Batch, suppression: Suppression, needs: Need) -> Predictions:
         """See the base class; image features are those of the first member."""
-        outputs = self._outputs(batch)
+        outputs = [member.network(batch.images) for member in self.members]  # type: ignore[operator]
         views = torch.stack([posterior_of(output.logits) for output in outputs])
-        found = self._read_out(outputs, batch, self.acquisition)
-        return found.predictions(batch, needs, views if Need.VIEWS in needs else None, outputs[0].image_features)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count."""
-        self._read_out(self._outputs(batch), batch, self.evaluation).count(self.metric, batch.targets)
-
-    def test_results(self) -> dict[str, Any]:
-        """``test/map`` in [0, 1], other averages that the metric knows, and ``test/map_per_class``."""
-        return named_results(self.metric)
-
-    def _outputs(self, batch: Batch) -> list[SsdOutput]:
-        return [member.network(batch.images) for member in self.members]  # type: ignore[operator]
-
-    def _read_out(self, outputs: Sequence[SsdOutput], batch: Batch, suppression: Suppression) -> Found:
-        probs = torch.stack([posterior_of(output.logits) for output in outputs]).mean(0)
         deltas = torch.stack([output.deltas for output in outputs]).mean(0)
-        return suppress(probs, deltas, self.priors, batch, suppression)
+        found = suppress(views.mean(0), deltas, self.priors, batch, suppression)
+        return found.predictions(batch, needs, views if Need.VIEWS in needs else None, outputs[0].image_features)
 
 
 @final
@@ -216,38 +175,15 @@ class Found:
             views=Posterior(views[:, at[0], at[1]], Form.BACKGROUND) if views is not None else None,
         )
 
-    def count(self, metric: Metric, targets: FlatObjects) -> None:
-        """Tell a metric the detections and the objects of each image."""
-        found = []
-        for row in range(len(self.probs)):
-            chosen = self.detections.row == row
-            boxes = self.boxes[row, self.detections.sources[chosen]]
-            labels, scores = self.detections.labels[chosen], self.detections.scores[chosen]
-            found.append({"boxes": boxes, "labels": labels, "scores": scores})
-        metric.update(found, [targets.of(row) for row in range(len(found))])
-
 
 def unit_objects(objects: Objects, side: int) -> Objects:
     """Turn boxes in pixels of a square input into units of it."""
     return Objects(objects.boxes / side, objects.labels, objects.difficult)
 
 
-def named_results(metric: Metric) -> dict[str, Any]:
-    """Compute and reset; NaN, of a class without objects, becomes None, as JSON has no NaN."""
-    results = metric.compute()
-    metric.reset()
-    per_class = [None if value != value else value for value in results.pop("per_class").tolist()]
-    return {f"test/{name}": float(value) for name, value in results.items()} | {"test/map_per_class": per_class}
-
-
 def posterior_of(logits: Tensor) -> Tensor:
     """``[B P C]`` -> probabilities in float32, whatever the precision of the pass."""
     return logits.float().softmax(-1)
-
-
-def read_out(output: SsdOutput, priors: Tensor, batch: Batch, suppression: Suppression) -> Found:
-    """Detect in the output of one pass."""
-    return suppress(posterior_of(output.logits), output.deltas, priors, batch, suppression)
 
 
 def suppress(probs: Tensor, deltas: Tensor, priors: Tensor, batch: Batch, suppression: Suppression) -> Found:

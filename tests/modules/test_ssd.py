@@ -12,7 +12,8 @@ from alpl.data.batch import Batch
 from alpl.data.objects import Objects
 from alpl.data.scenes import FlatObjects
 from alpl.metrics.voc_ap import VOCAveragePrecision
-from alpl.modules.ssd import SsdDetector, Suppression
+from alpl.modules.detector import Suppression
+from alpl.modules.ssd import SsdDetector
 from alpl.networks.box_coding import decode
 from alpl.networks.priors import TINY_96
 from alpl.networks.ssd import Ssd, TinySsd
@@ -27,7 +28,8 @@ def detector(seed=0, dropout=0.1, **options):
     network = partial(Ssd, partial(TinySsd, widths=(4, 8, 8)), dropout=dropout)
     settings = {"evaluation": Suppression(), "acquisition": Suppression(score_thresh=0.2), "num_passes": 4} | options
     optimizer = partial(torch.optim.SGD, lr=0.1)
-    return SsdDetector(network, TINY_96, NUM_CLASSES, VOCAveragePrecision, optimizer=optimizer, **settings).eval()
+    settings |= {"metric": VOCAveragePrecision, "optimizer": optimizer}
+    return SsdDetector(network, TINY_96, NUM_CLASSES, **settings).eval()
 
 
 def batch_of(number=3, labeled=None, seed=1):

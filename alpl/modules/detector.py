@@ -1,0 +1,114 @@
+"""What every detector is: one method that detects, from which test and prediction follow.
+
+Axes: B images of a batch, D detections of the batch, K foreground classes.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+from torch import Tensor
+from torchmetrics import Metric
+
+from alpl.data.batch import Batch
+from alpl.modules.base import AbstractModule, AbstractTrainableModule
+from alpl.predictions import Need, Predictions
+
+
+@final
+@dataclass(frozen=True)
+class Suppression:
+    """What of a network's output counts as a detection.
+
+    Args:
+        score_thresh: a candidate's score is above it.
+        nms_thresh: a candidate is dropped where its IoU with a better one of its class is above it.
+        pre_nms_top_k: candidates that enter the suppression: of a class (SSD), or of a map (RetinaNet, FCOS).
+        max_detections: of an image, the best ones of all classes; None for no limit.
+    """
+
+    score_thresh: float = 0.01
+    nms_thresh: float = 0.45
+    pre_nms_top_k: int = 200
+    max_detections: int | None = None
+
+
+class AbstractDetector(AbstractModule):
+    """Base of detectors and of ensembles of them.
+
+    Args:
+        num_classes: K.
+        metric: makes the test metric from ``num_classes``, e.g. :class:`alpl.metrics.voc_ap.VOCAveragePrecision`.
+        evaluation: what counts as a detection in the test.
+        acquisition: what counts as a detection where an acquisition looks.
+        options: of the next class.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        metric: Callable[..., Metric],
+        evaluation: Suppression,
+        acquisition: Suppression,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.num_classes = num_classes
+        self.make_metric = metric
+        self.metric = metric(num_classes=num_classes)
+        self.evaluation, self.acquisition = evaluation, acquisition
+
+    @abstractmethod
+    def detect(self, batch: Batch, suppression: Suppression, needs: Need) -> Predictions:
+        """Detect in a batch that went through the evaluation transform; see :class:`alpl.predictions.Predictions`.
+
+        ``row``, ``labels`` and ``scores`` are always given, the rest where ``needs`` names it. Detections are ordered
+        by image. Boxes are in pixels of the original images (``batch.sizes``).
+        """
+
+    @final
+    def predict_batch(self, batch: Batch, needs: Need) -> Predictions:
+        """See the base class; I = D."""
+        return self.detect(batch, self.acquisition, needs)
+
+    @final
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Tell the metric the detections and the objects of each image."""
+        found = self.detect(batch, self.evaluation, Need.BOXES)
+        assert found.boxes is not None and found.labels is not None and found.scores is not None, "they were asked for"
+        images = []
+        for row in range(len(batch.images)):
+            chosen = found.row == row
+            images.append(
+                {"boxes": found.boxes[chosen], "labels": found.labels[chosen], "scores": found.scores[chosen]}
+            )
+        self.metric.update(images, [batch.targets.of(row) for row in range(len(images))])
+
+    @final
+    def test_results(self) -> dict[str, Any]:
+        """``test/map`` in [0, 1], other averages that the metric knows, and ``test/map_per_class``."""
+        return named_results(self.metric)
+
+
+class AbstractTrainableDetector(AbstractDetector, AbstractTrainableModule):
+    """A detector that is trained; ``options`` are those of both bases."""
+
+
+def named_results(metric: Metric) -> dict[str, Any]:
+    """Compute and reset; NaN, of a class without objects, becomes None, as JSON has no NaN."""
+    results = metric.compute()
+    metric.reset()
+    per_class = [None if value != value else value for value in results.pop("per_class").tolist()]
+    return {f"test/{name}": float(value) for name, value in results.items()} | {"test/map_per_class": per_class}
+
+
+def input_sizes(batch: Batch) -> Tensor:
+    """``Long[B 2]``: height and width of each image within the padded input."""
+    if batch.shapes is not None:
+        return batch.shapes
+    height, width = batch.images.shape[-2:]
+    return batch.index.new_tensor([[height, width]]).expand(len(batch.images), 2)
