@@ -32,6 +32,7 @@ TOP_LEVEL = [
     "model",
     "schedule",
     "acquisition",
+    "pseudo_labels",
     "oracle",
     "callbacks",
     "trainer",
@@ -45,13 +46,15 @@ TOP_LEVEL = [
     "num_members",
     "warm_start",
     "informativeness",
+    "gallery",
     "checkpoint_every_s",
     "keep_models",
     "keep_predictions",
 ]
 
 # What does not change a run's results, and so is no part of its key.
-_NOT_CONTENT = ("paths", "logger", "report", "table", "row", "checkpoint_every_s", "keep_models", "keep_predictions")
+_HOUSEKEEPING = ("gallery", "checkpoint_every_s", "keep_models", "keep_predictions")
+_NOT_CONTENT = ("paths", "logger", "report", "table", "row", *_HOUSEKEEPING)
 _NOT_CONTENT_OF_SOURCE = ("root", "download")
 _FILES = ("path", "weights")  # arguments that may name a file: an initial set, a state dict
 

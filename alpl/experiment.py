@@ -14,6 +14,7 @@ from alpl.errors import ConfigError
 from alpl.loggers.base import AbstractRunLogger
 from alpl.modules.base import AbstractTrainableModule
 from alpl.oracle import AbstractOracle
+from alpl.pseudo_labels import AbstractPseudoLabeler
 from alpl.schedule import Schedule
 
 OURS = frozenset(
@@ -39,9 +40,11 @@ class Experiment:
         seed: of everything that is drawn.
         num_members: networks of the deep ensemble; 1 for a single network.
         warm_start: continue from the last cycle's weights instead of from scratch.
+        pseudo_labels: makes targets for unlabeled images of what the last cycle's model was sure of, or None.
         informativeness: record for every cycle the utility of each unlabeled image and whether the model was right
             on it (thesis sec. 3.3.2). The true labels are used for nothing else.
         checkpoint_every_s: least seconds between two checkpoints of a fit.
+        gallery: queried images of each cycle that are pictured with their detections; 0 for none.
         keep_models: keep each cycle's weights; else only the last cycle's.
         keep_predictions: keep the predictions that the acquisition saw.
 
@@ -60,7 +63,9 @@ class Experiment:
     seed: int
     num_members: int = 1
     warm_start: bool = False
+    pseudo_labels: AbstractPseudoLabeler | None = None
     informativeness: bool = False
+    gallery: int = 0
     checkpoint_every_s: float = 60.0
     keep_models: bool = True
     keep_predictions: bool = False
@@ -68,5 +73,7 @@ class Experiment:
     def __post_init__(self) -> None:
         if self.num_members < 1:
             raise ConfigError(f"num_members must be >= 1, got {self.num_members}")
+        if self.gallery < 0:
+            raise ConfigError(f"gallery must be >= 0, got {self.gallery}")
         if self.checkpoint_every_s < 0:
             raise ConfigError(f"checkpoint_every_s must be >= 0, got {self.checkpoint_every_s}")

@@ -8,9 +8,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from types import TracebackType
+from typing import IO, Any, final
 
 import numpy as np
+from numpy.lib import format as npy
+from typing_extensions import Self
 
 from alpl.errors import ConfigError
 
@@ -72,8 +75,59 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 def read_array(path: Path, *, memory_map: bool = False) -> np.ndarray:
     """Read a ``.npy`` file, memory-mapped on request; never a pickle."""
-    array: np.ndarray = np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
+    array: np.ndarray = np.load(path, mmap_mode="c" if memory_map else None, allow_pickle=False)  # c: writes stay ours
     return array
+
+
+def write_header(stream: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Write the header of an ``.npy`` file at its beginning; numpy leaves room in it for the first axis to grow."""
+    stream.seek(0)
+    header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    npy.write_array_header_1_0(stream, header)
+
+
+@final
+class GrowingArray:
+    """An ``.npy`` file that is written part by part, along its first axis; for a file in a folder that is not whole yet.
+
+    Args:
+        path: the file.
+        first: the first part, maybe of length 0; the others must have its type and shape, less the first axis.
+    """
+
+    def __init__(self, path: Path, first: np.ndarray) -> None:
+        self._shape, self._dtype, self._length = first.shape[1:], first.dtype, 0
+        self._path = path
+        self._stream = path.open("wb")
+        write_header(self._stream, (0, *self._shape), self._dtype)
+        self.append(first)
+
+    def append(self, part: np.ndarray) -> None:
+        """Write the next part.
+
+        Raises:
+            ValueError: it is of another type or shape.
+        """
+        if part.shape[1:] != self._shape or part.dtype != self._dtype:
+            raise ValueError(
+                f"{self._path.name} must get parts of {self._dtype} {list(self._shape)}, "
+                f"got {part.dtype} {list(part.shape[1:])}"
+            )
+        self._stream.write(np.ascontiguousarray(part).data)
+        self._length += len(part)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write the length and close; after an error just close."""
+        with self._stream:
+            if error is None:
+                write_header(self._stream, (self._length, *self._shape), self._dtype)
+                self._stream.flush()
+                os.fsync(self._stream.fileno())
 
 
 def write_tensors(path: Path, state: dict[str, Any]) -> None:

@@ -1,5 +1,7 @@
 """The active-learning cycle: fit -> test -> predict -> select -> annotate, recorded, and again.
 
+Where pseudo-labels are on, what the cycle's model is sure of on the images that stay unlabeled goes to the next fit.
+
 Every stage leaves whole files in the cycle's folder and then a line in the run's journal. A killed run goes on with
 the first stage that the journal does not name; a fit goes on from its last checkpoint. Every stage seeds itself from
 (seed, stage, cycle), so nothing depends on what the process did before.
@@ -14,6 +16,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, final
 
 import torch
@@ -26,14 +29,17 @@ from alpl.callbacks.epoch_seed import EpochSeed
 from alpl.callbacks.prediction_tracker import HISTORY
 from alpl.callbacks.resume_checkpoint import ResumeCheckpoint
 from alpl.data.base import AbstractPoolDataModule
+from alpl.data.scenes import SceneDataModule
 from alpl.experiment import Experiment
 from alpl.files import read_array, read_tensors, whole_folder, write_array, write_json, write_tensors
 from alpl.modules.base import AbstractModule, AbstractTrainableModule
 from alpl.pool import Pool
+from alpl.prediction_files import WritePredictions, join, writing
 from alpl.predictions import FROM_MODULE, Need, Predictions
 from alpl.preflight import check_acquisition, check_data, check_settings
 from alpl.processes import rank
 from alpl.progress import FitProgress, Progress
+from alpl.pseudo_labels import PseudoLabels
 from alpl.rehearsal import check_query
 from alpl.run_folder import CycleFiles, RunFolder
 from alpl.seeding import derive_seed, seed_all
@@ -64,9 +70,8 @@ class ActiveLearning:
         self.initial = Pool.create(data.num_images, initial, data.excluded)
         self.budgets = experiment.schedule.budgets(candidates.index.numel(), initial.numel())
         self.num_cycles = len(self.budgets) + 1
-        analysis = Need.POSTERIOR if experiment.informativeness else Need.NOTHING
-        self.needs = experiment.acquisition.needs | analysis if self.budgets else Need.NOTHING
         module = self._make_module()
+        self.needs = self._all_needs(module) if self.budgets else Need.NOTHING
         check_settings(module, self._make_trainer)
         if self.budgets:
             check_acquisition(experiment, self.needs, module)
@@ -81,13 +86,15 @@ class ActiveLearning:
         for cycle in range(self.num_cycles):
             files = self.folder.cycle(cycle)
             self._record_pool(pool, files)
-            data = self.experiment.data.with_pool(pool, self.oracle.annotate(pool.labeled))
+            pseudo = self._pseudo_labels(cycle - 1) if cycle else None
+            data = self.experiment.data.with_pool(pool, self.oracle.annotate(pool.labeled), pseudo)
             for member in range(self.experiment.num_members):
                 self._fit(cycle, member, data)
-            self._test(cycle, pool, data)
+            self._test(cycle, pool, data, pseudo)
             if cycle < len(self.budgets):
                 self._predict(cycle, pool, data)
                 pool = pool.reveal(self._select(cycle, pool).index)
+                self._pseudo_label(cycle, pool)
             self._tidy(cycle)
         if self._is_main and not self.folder.is_finished:
             self.folder.mark_done({"stage": "finished"})
@@ -119,7 +126,7 @@ class ActiveLearning:
             if self._is_main:
                 write_tensors(files.model(member), module.state_dict())
 
-    def _test(self, cycle: int, pool: Pool, data: AbstractPoolDataModule) -> None:
+    def _test(self, cycle: int, pool: Pool, data: AbstractPoolDataModule, pseudo: PseudoLabels | None) -> None:
         with self._stage(cycle, "test", together=True) as todo:
             if not todo:
                 return
@@ -127,7 +134,7 @@ class ActiveLearning:
             seed_all(derive_seed(self.experiment.seed, "test", cycle))
             self._make_trainer().test(module, datamodule=data, verbose=False)
             if self._is_main:
-                results = {"num_labeled": pool.num_labeled} | module.results
+                results = {"num_labeled": pool.num_labeled} | self._counts(pool, pseudo) | module.results
                 write_json(self.folder.cycle(cycle).metrics, results)
                 self.folder.write_metrics(cycle + 1)
                 scalars = {name: value for name, value in results.items() if isinstance(value, float)}
@@ -145,8 +152,7 @@ class ActiveLearning:
             which = {"unlabeled": pool.unlabeled} | ({"labeled": pool.labeled} if Need.LABELED in self.needs else {})
             for name, index in which.items():
                 seed_all(derive_seed(self.experiment.seed, "predict", name, cycle, rank()))
-                parts = self._make_trainer().predict(module, datamodule=data.observing(index))
-                self._save_predictions(self.folder.cycle(cycle), name, parts)
+                self._write_predictions(module, data.observing(index), self.folder.cycle(cycle).predictions(name))
 
     def _select(self, cycle: int, pool: Pool) -> Query:
         files = self.folder.cycle(cycle)
@@ -156,25 +162,84 @@ class ActiveLearning:
                 check_query(query, pool, self.budgets[cycle], type(self.experiment.acquisition).__name__)
                 if self.experiment.informativeness:
                     self._record_informativeness(files, pool, query)
+                if Need.BOXES in self.needs and self.experiment.gallery:
+                    self._record_gallery(files, query)
                 query.save(files.query)
                 self._detail = f"{len(query.index)} images chosen"
         return Query.load(files.query)
 
+    def _pseudo_label(self, cycle: int, pool: Pool) -> None:
+        """Label what the model is sure of, on the images that are unlabeled after the query."""
+        labeler = self.experiment.pseudo_labels
+        if labeler is None:
+            return
+        files = self.folder.cycle(cycle)
+        with self._stage(cycle, "pseudo_label", together=False) as todo:
+            if todo:
+                seen = Predictions.load(files.predictions("unlabeled"), memory_map=True)
+                found = Predictions(seen.index, seen.row, labels=seen.labels, scores=seen.scores, boxes=seen.boxes)
+                rest = found.take(torch.isin(found.index, pool.unlabeled).nonzero().flatten())
+                pseudo = labeler.label(rest, self.experiment.data.image_sizes(rest.index))
+                pseudo.save(files.pseudo_labels)
+                self._detail = f"{len(pseudo.image)} objects on {len(pseudo.index)} images"
+
     # --- its parts
+
+    def _all_needs(self, module: AbstractModule) -> Need:
+        """Join what the acquisition needs with what is made and recorded beside it."""
+        needs = self.experiment.acquisition.needs
+        if self.experiment.informativeness:
+            needs |= Need.POSTERIOR
+        if self.experiment.pseudo_labels:
+            needs |= self.experiment.pseudo_labels.needs
+        if self.experiment.gallery and needs & FROM_MODULE:  # no inference pass for pictures alone
+            needs |= Need.BOXES & module.provides
+        return needs
 
     def _context(self, cycle: int, pool: Pool) -> Context:
         """Gather what the acquisition asked for, and nothing else."""
         files, needs = self.folder.cycle(cycle), self.experiment.acquisition.needs
         seed_all(derive_seed(self.experiment.seed, "select", cycle))
-        unlabeled = Predictions.load(files.predictions("unlabeled")) if needs & FROM_MODULE else None
+        unlabeled = self._predictions(files, "unlabeled") if needs & FROM_MODULE else None
         return Context(
             pool=pool,
             budget=self.budgets[cycle],
             seed=derive_seed(self.experiment.seed, "select", cycle),
             unlabeled=unlabeled,
-            labeled=Predictions.load(files.predictions("labeled")) if Need.LABELED in needs else None,
+            labeled=self._predictions(files, "labeled") if Need.LABELED in needs else None,
             history=read_array(files.folder / HISTORY, memory_map=True) if Need.HISTORY in needs else None,
             targets=self.oracle.annotate(pool.unlabeled) if Need.TARGETS in needs else None,
+        )
+
+    def _predictions(self, files: CycleFiles, name: str) -> Predictions:
+        """Open predictions; what an acquisition does not look at need not fit into memory."""
+        return Predictions.load(files.predictions(name), memory_map=True)
+
+    def _pseudo_labels(self, cycle: int) -> PseudoLabels | None:
+        """Read what the model of a cycle was sure of."""
+        return PseudoLabels.load(self.folder.cycle(cycle).pseudo_labels) if self.experiment.pseudo_labels else None
+
+    def _counts(self, pool: Pool, pseudo: PseudoLabels | None) -> dict[str, int]:
+        """Count what the training saw, where pseudo-labels are on (Elezi et al., Fig. 5b)."""
+        if self.experiment.pseudo_labels is None:
+            return {}
+        objects = sum(int((~each.difficult).sum()) for each in self.oracle.annotate(pool.labeled))
+        images, found = (len(pseudo.index), len(pseudo.image)) if pseudo is not None else (0, 0)
+        return {"num_labeled_objects": objects, "num_pseudo_images": images, "num_pseudo_objects": found}
+
+    def _record_gallery(self, files: CycleFiles, query: Query) -> None:
+        """Keep pictures of the first queried images, with what the acquisition saw on them."""
+        from alpl.gallery import record_gallery
+
+        data = self.experiment.data
+        assert isinstance(data, SceneDataModule), "only detectors provide boxes"
+        record_gallery(
+            files.gallery,
+            query,
+            self._predictions(files, "unlabeled"),
+            data.training_images,
+            data.classes,
+            limit=self.experiment.gallery,
         )
 
     def _record_informativeness(self, files: CycleFiles, pool: Pool, query: Query) -> None:
@@ -225,22 +290,20 @@ class ActiveLearning:
         files = [self.folder.cycle(earlier).epochs(0) for earlier in range(cycle)]
         return sum(len(file.read_text().splitlines()) - 1 for file in files if file.exists())
 
-    def _save_predictions(self, files: CycleFiles, name: str, parts: Any) -> None:
-        """Write the predictions of all processes, in the order of the pool."""
-        final_path = files.predictions(name)
-        if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
-            Predictions.concat(parts).save(final_path)
+    def _write_predictions(self, module: AbstractModule, data: AbstractPoolDataModule, path: Path) -> None:
+        """Predict and write, batch by batch; the predictions of all processes in the order of the pool."""
+        writes = WritePredictions()
+        trainer = self._make_trainer(writes)
+        if trainer.world_size == 1:
+            with writing(path) as writes.writer:
+                trainer.predict(module, datamodule=data, return_predictions=False)
             return
-        process, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        shards = [final_path.with_name(f".{name}.process_{number}") for number in range(world_size)]
-        if parts:
-            Predictions.concat(parts).save(shards[process])
+        shards = [path.with_name(f".{path.name}.process_{number}") for number in range(trainer.world_size)]
+        with writing(shards[rank()]) as writes.writer:
+            trainer.predict(module, datamodule=data, return_predictions=False)
         torch.distributed.barrier()
         if self._is_main:
-            joined = Predictions.concat([Predictions.load(shard) for shard in shards if shard.exists()])
-            joined.take(torch.argsort(joined.index)).save(final_path)
-            for shard in shards:
-                self.folder.remove(shard)
+            join(shards, path)
 
     def _tidy(self, cycle: int) -> None:
         """Remove what has served."""

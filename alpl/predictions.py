@@ -101,6 +101,10 @@ class Posterior:
         return Posterior(self.probs[chosen], self.form)
 
 
+BY_IMAGE = frozenset({"index", "image_features", "predicted_loss"})
+"""The fields of :class:`Predictions` that have one entry an image; the others have one an instance."""
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Predictions:
@@ -155,9 +159,9 @@ class Predictions:
         """
         if not parts:
             raise ValueError("parts must hold at least one Predictions, got none")
-        first = parts[0]._forms()
+        first = parts[0].forms()
         for part in parts[1:]:
-            if (forms := part._forms()) != first:
+            if (forms := part.forms()) != first:
                 raise ValueError(f"parts must have the same fields, got {first} and {forms}")
         offsets = np.cumsum([0] + [part.num_images for part in parts])[:-1]
         joined: dict[str, Tensor | Posterior | None] = {
@@ -198,28 +202,49 @@ class Predictions:
             elif field.name == "views":
                 chosen[field.name] = Posterior(value.probs[:, kept], value.form)
             else:
-                chosen[field.name] = value[images] if field.name == "image_features" else value[kept]
+                chosen[field.name] = value[images] if field.name in BY_IMAGE else value[kept]
         return Predictions(**chosen)  # type: ignore[arg-type]
+
+    def slice(self, start: int, stop: int) -> Predictions:
+        """Give the predictions of the images at positions ``start`` to ``stop`` of N: views of the fields, no copies."""
+        first, last = torch.searchsorted(self.row, torch.tensor([start, stop], device=self.row.device)).tolist()
+        chosen: dict[str, Tensor | Posterior | None] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Posterior):
+                chosen[field.name] = Posterior(value.probs[..., first:last, :], value.form)
+            elif value is not None:
+                chosen[field.name] = value[start:stop] if field.name in BY_IMAGE else value[first:last]
+        return Predictions(**chosen | {"row": self.row[first:last] - start})  # type: ignore[arg-type]
 
     def save(self, folder: Path) -> None:
         """Write one ``.npy`` a field and a small JSON, the folder whole or not at all."""
         with whole_folder(folder) as temporary:
-            for name in self._forms():
-                value = getattr(self, name)
-                tensor = value.probs if isinstance(value, Posterior) else value
-                write_array(temporary / f"{name}.npy", tensor.cpu().numpy())
-            write_json(temporary / "fields.json", self._forms())
+            for name, array in self.arrays().items():
+                write_array(temporary / f"{name}.npy", array)
+            write_json(temporary / "fields.json", self.forms())
 
     @classmethod
     def load(cls, folder: Path, *, memory_map: bool = False) -> Predictions:
-        """Read what :meth:`save` wrote, on the CPU."""
+        """Read what :meth:`save` wrote, on the CPU; memory-mapped on request, for what is larger than the memory."""
         loaded: dict[str, Tensor | Posterior] = {}
         for name, form in read_json(folder / "fields.json").items():
             tensor = torch.from_numpy(read_array(folder / f"{name}.npy", memory_map=memory_map))
+            if name == "views":
+                tensor = tensor.transpose(0, 1)
             loaded[name] = Posterior(tensor, Form(form)) if form else tensor
         return cls(**loaded)  # type: ignore[arg-type]
 
-    def _forms(self) -> dict[str, str | None]:
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Give the fields as they are stored: views as ``[I V C]``, so that every file grows along its first axis."""
+        stored = {}
+        for name in self.forms():
+            value = getattr(self, name)
+            tensor = value.probs if isinstance(value, Posterior) else value
+            stored[name] = (tensor.transpose(0, 1) if name == "views" else tensor).cpu().contiguous().numpy()
+        return stored
+
+    def forms(self) -> dict[str, str | None]:
         """Name the fields that are there, and the form of those that are posteriors."""
         present = {field.name: getattr(self, field.name) for field in fields(self)}
         return {

@@ -30,6 +30,11 @@ def check_acquisition(experiment: Experiment, needs: Need, module: AbstractTrain
     provided = from_module | Need.LABELED | Need.TARGETS
     for provider in experiment.providers:
         provided |= provider.provides
+    if experiment.pseudo_labels and (missing := experiment.pseudo_labels.needs & ~from_module):
+        raise ConfigError(
+            f"pseudo_labels {type(experiment.pseudo_labels).__name__} needs {missing.names()}, which the model "
+            f"{type(module).__name__} does not provide (it provides {from_module.names()})"
+        )
     if missing := needs & ~provided:
         raise ConfigError(
             f"acquisition {type(experiment.acquisition).__name__} needs {missing.names()}, which neither the model "

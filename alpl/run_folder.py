@@ -51,6 +51,16 @@ class CycleFiles:
         """Utility of every unlabeled image, and whether the model was right on it."""
         return self.folder / "informativeness"
 
+    @property
+    def gallery(self) -> Path:
+        """Pictures of queried images."""
+        return self.folder / "gallery"
+
+    @property
+    def pseudo_labels(self) -> Path:
+        """What the cycle's model was sure of on the images that stay unlabeled: targets of the next cycle."""
+        return self.folder / "pseudo_labels.csv"
+
     def predictions(self, which: str) -> Path:
         """Predictions of the "unlabeled" or "labeled" images."""
         return self.folder / "predictions" / which

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import IO, Any, final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from numpy.lib import format as npy
 
 from alpl.callbacks.base import AbstractProvider
 from alpl.errors import ConfigError
+from alpl.files import write_header
 from alpl.inference import gather_rows, predict_batches
 from alpl.predictions import Need
 
@@ -112,7 +113,7 @@ def append_row(path: Path, row: np.ndarray, position: int) -> None:
     """
     if position == 0:
         with path.open("wb") as stream:
-            _write_header(stream, (0, *row.shape), row.dtype)
+            write_header(stream, (0, *row.shape), row.dtype)
     with path.open("r+b") as stream:
         npy.read_magic(stream)
         shape, _, dtype = npy.read_array_header_1_0(stream)
@@ -127,19 +128,13 @@ def append_row(path: Path, row: np.ndarray, position: int) -> None:
         data = np.ascontiguousarray(row)
         stream.seek(start)
         if shape[0] != position:  # rows of epochs that are trained again: first out of the header, then out of the file
-            _write_header(stream, (position, *row.shape), dtype)
+            write_header(stream, (position, *row.shape), dtype)
             stream.flush()
         stream.truncate(start + position * data.nbytes)
         stream.seek(start + position * data.nbytes)
         stream.write(data.tobytes())
         stream.flush()
         os.fsync(stream.fileno())
-        _write_header(stream, (position + 1, *row.shape), dtype)
+        write_header(stream, (position + 1, *row.shape), dtype)
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def _write_header(stream: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    stream.seek(0)
-    header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    npy.write_array_header_1_0(stream, header)

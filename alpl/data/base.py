@@ -6,11 +6,13 @@ from abc import ABC, abstractmethod
 from typing import Any, final
 
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader
 from typing_extensions import Self
 
 from alpl.data.batch import Batch
 from alpl.pool import Index, Pool
+from alpl.pseudo_labels import PseudoLabels
 from alpl.schedule import Candidates
 
 
@@ -60,6 +62,10 @@ class AbstractPoolDataModule(LightningDataModule, ABC):
         """What a module must know of the data to be made, e.g. ``num_classes``."""
 
     @abstractmethod
+    def image_sizes(self, index: Index) -> Tensor:
+        """``Long[n 2]``: height and width of the training images ``index``."""
+
+    @abstractmethod
     def fingerprint(self) -> str:
         """Tell this data set from any other in the same layout."""
 
@@ -68,8 +74,8 @@ class AbstractPoolDataModule(LightningDataModule, ABC):
         """Hand the training targets over, once: to the initial draw (some are class-balanced) and to the oracle."""
 
     @abstractmethod
-    def with_pool(self, pool: Pool, targets: Any) -> Self:
-        """Give a view for a pool, with the oracle's answers for ``pool.labeled``."""
+    def with_pool(self, pool: Pool, targets: Any, pseudo: PseudoLabels | None = None) -> Self:
+        """Give a view for a pool, with the oracle's answers for ``pool.labeled`` and pseudo-labels of other images."""
 
     @abstractmethod
     def observing(self, index: Index) -> Self:

@@ -240,6 +240,7 @@ def training_sampler(
     labeled_fraction: float | Literal["random"],
     batch_size: int,
     *,
+    pseudo: Index | None = None,
     seed: int,
     rank: int = 0,
     world_size: int = 1,
@@ -248,9 +249,10 @@ def training_sampler(
 
     Args:
         pool: who is labeled.
-        labeled_fraction: 1.0 for labeled images only, a fraction in (0, 1) for that share of labeled images in every
-            batch, "random" to draw from all images alike (Elezi et al., Table 6).
+        labeled_fraction: 1.0 for labeled images (and pseudo-labeled ones, as they come) only, a fraction in (0, 1) for
+            that share of labeled images in every batch, "random" to draw from all images alike (Elezi et al., Table 6).
         batch_size: images per process and batch.
+        pseudo: ``Long[n]`` unlabeled images that have pseudo-labels; in partly labeled batches they count as unlabeled.
         seed: of all shuffles.
         rank: this process.
         world_size: processes.
@@ -263,7 +265,7 @@ def training_sampler(
     if labeled_fraction == "random":
         return PassSampler(torch.cat([pool.labeled, pool.unlabeled]), batch_size, **place)
     if labeled_fraction == 1:
-        return PassSampler(pool.labeled, batch_size, **place)
+        return PassSampler(pool.labeled if pseudo is None else torch.cat([pool.labeled, pseudo]), batch_size, **place)
     return BalancedSampler(pool.labeled, pool.unlabeled, batch_size, float(labeled_fraction), **place)
 
 

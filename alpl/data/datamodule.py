@@ -25,6 +25,7 @@ from alpl.data.sets import Splits
 from alpl.data.source import AbstractSource
 from alpl.errors import ConfigError
 from alpl.pool import Index, Pool
+from alpl.pseudo_labels import PseudoLabels
 from alpl.schedule import Amount, Candidates, balanced_draw, num_images_of
 
 Transform: TypeAlias = Callable[[Tensor], Tensor]
@@ -163,6 +164,10 @@ class ImageDataModule(AbstractPoolDataModule):
         assert self._candidates is not None, "setup() has set it"
         return self._candidates.index
 
+    def image_sizes(self, index: Index) -> Tensor:
+        """See the base class."""
+        return torch.tensor(self.splits.train.images.shape[2:]).expand(len(index), 2)
+
     def fingerprint(self) -> str:
         """SHA-256 of all images."""
         digest = hashlib.sha256()
@@ -193,8 +198,9 @@ class ImageDataModule(AbstractPoolDataModule):
 
     # --- views
 
-    def with_pool(self, pool: Pool, targets: Tensor) -> ImageDataModule:
+    def with_pool(self, pool: Pool, targets: Tensor, pseudo: PseudoLabels | None = None) -> ImageDataModule:
         """Give a copy for a pool, with the oracle's answers for ``pool.labeled`` (``Long[L]``)."""
+        assert pseudo is None, "pseudo-labels are objects: no classifier provides what they need"
         view = copy.copy(self)
         view._pool, view._targets = pool, targets
         return view

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from alpl.data.objects import AbstractDetectionImages, AbstractDetectionSource, DetectionSplits, Objects
-from alpl.data.scenes import FlatObjects, SceneDataModule
+from alpl.data.scene_batches import FlatObjects
+from alpl.data.scenes import SceneDataModule
 from alpl.errors import ConfigError
 from alpl.pool import Pool
 

@@ -10,7 +10,7 @@ from command import alpl
 
 from alpl.data.batch import Batch
 from alpl.data.objects import Objects
-from alpl.data.scenes import FlatObjects
+from alpl.data.scene_batches import FlatObjects
 from alpl.metrics.voc_ap import VOCAveragePrecision
 from alpl.modules.detector import Suppression
 from alpl.modules.ssd import SsdDetector

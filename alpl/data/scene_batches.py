@@ -1,0 +1,212 @@
+"""Batches of partly labeled scenes: images that are read, and augmented with their boxes, one by one in workers.
+
+Axes: B images of a batch, T objects on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol, final
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from alpl.data.batch import AbstractBatchSampler, Batch
+from alpl.data.objects import AbstractDetectionImages, Objects
+from alpl.seeding import derive_seed
+
+
+class SceneTransform(Protocol):
+    """Image and objects -> the network's input and the objects in its pixels."""
+
+    def __call__(self, image: Tensor, objects: Objects, generator: torch.Generator) -> tuple[Tensor, Objects]:
+        """``UInt8[3 H W]`` and its boxes -> ``Float[3 h w]`` and the boxes in pixels of that."""
+        ...
+
+
+class FlatObjects(NamedTuple):
+    """The objects of those images of a batch that have targets, ragged: T objects.
+
+    Args:
+        row: ``Long[T]`` which of these images an object belongs to, ascending.
+        boxes: ``Float[T 4]``.
+        labels: ``Long[T]``.
+        difficult: ``Bool[T]``.
+    """
+
+    row: Tensor
+    boxes: Tensor
+    labels: Tensor
+    difficult: Tensor
+
+    @classmethod
+    def join(cls, objects: Sequence[Objects]) -> FlatObjects:
+        """Flatten the objects of several images."""
+        filled = objects or [Objects.none()]
+        counts = torch.tensor([len(each) for each in filled])
+        return cls(
+            torch.arange(len(filled)).repeat_interleave(counts),
+            torch.cat([each.boxes for each in filled]),
+            torch.cat([each.labels for each in filled]),
+            torch.cat([each.difficult for each in filled]),
+        )
+
+    def of(self, row: int) -> Objects:
+        """Give the objects of one image."""
+        chosen = self.row == row
+        return Objects(self.boxes[chosen], self.labels[chosen], self.difficult[chosen])
+
+
+class Place(NamedTuple):
+    """A batch of an epoch: its images, and the seed of its augmentations."""
+
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a place
+    seed: int
+
+
+@final
+class SeededBatches(Sampler[Place]):
+    """Adds to each batch of a sampler the seed of its augmentations, which follows from epoch and number.
+
+    Worker processes then draw the same whoever of them gets a batch, and whether or not the fit was resumed.
+
+    Args:
+        sampler: the batches.
+        seed: of the data module.
+    """
+
+    def __init__(self, sampler: AbstractBatchSampler, seed: int) -> None:
+        self.sampler = sampler
+        self.seed = seed
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration gives; Lightning calls this."""
+        self.sampler.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Place]:
+        for number, index in enumerate(self.sampler):
+            yield Place(index, derive_seed(self.seed, "augment", self.sampler.epoch, number, self.sampler.rank))
+
+
+@final
+class PartlyLabeledScenes(Dataset[Batch]):
+    """Training scenes of which some have objects; holds no objects of any other image.
+
+    Args:
+        images: the images.
+        labeled: the oracle's objects, by dataset index.
+        pseudo: objects that an earlier model found, by dataset index; None where there are no pseudo-labels.
+        augment: see :class:`SceneTransform`.
+        pad_to: see :func:`pad_images`.
+
+    Raises:
+        ValueError: an image has both.
+    """
+
+    def __init__(
+        self,
+        images: AbstractDetectionImages,
+        labeled: Mapping[int, Objects],
+        pseudo: Mapping[int, Objects] | None,
+        augment: SceneTransform,
+        pad_to: int = 1,
+    ) -> None:
+        if both := labeled.keys() & (pseudo or {}).keys():
+            raise ValueError(f"pseudo must not hold labeled images, got {sorted(both)[:5]}")
+        self.images = images
+        self.augment = augment
+        self.pad_to = pad_to
+        self._labeled, self._pseudo = labeled, pseudo
+        self._objects = {**labeled, **(pseudo or {})}
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, place: Place) -> Batch:
+        scenes, targets, indices = [], [], place.index.tolist()
+        for number, index in enumerate(indices):
+            objects = self._objects.get(index, Objects.none())
+            generator = torch.Generator().manual_seed(derive_seed(place.seed, number))
+            scene, moved = self.augment(self.images[index], objects, generator)
+            scenes.append(scene)
+            if index in self._objects:
+                targets.append(moved)
+        images, shapes = pad_images(scenes, self.pad_to)
+        return Batch(
+            images,
+            place.index,
+            torch.tensor([index in self._labeled for index in indices], dtype=torch.bool),
+            FlatObjects.join(targets),
+            augment=True,
+            pseudo=None if self._pseudo is None else torch.tensor([index in self._pseudo for index in indices]),
+            shapes=shapes,
+        )
+
+
+@final
+class Scenes(Dataset[Batch]):
+    """Scenes to predict; their objects, where given, stay in pixels of the original images.
+
+    Args:
+        images: the images.
+        objects: of each image, or None where they are not to be known.
+        resize: ``UInt8[3 H W]`` -> ``Float[3 h w]``, the network's input.
+        pad_to: see :func:`pad_images`.
+    """
+
+    def __init__(
+        self,
+        images: AbstractDetectionImages,
+        objects: Sequence[Objects] | None,
+        resize: Callable[[Tensor], Tensor],
+        pad_to: int = 1,
+    ) -> None:
+        self.images = images
+        self.objects = objects
+        self.resize = resize
+        self.pad_to = pad_to
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, place: Place) -> Batch:
+        indices = place.index.tolist()
+        targets = [] if self.objects is None else [self.objects[index] for index in indices]
+        images, shapes = pad_images([self.resize(self.images[index]) for index in indices], self.pad_to)
+        return Batch(
+            images,
+            place.index,
+            torch.full((len(indices),), self.objects is not None),
+            FlatObjects.join(targets),
+            augment=False,
+            sizes=self.images.sizes[place.index],
+            shapes=shapes,
+        )
+
+
+def pad_images(images: Sequence[Tensor], multiple: int = 1) -> tuple[Tensor, Tensor | None]:
+    """Pad images with zeros, at the right and bottom, to a common size.
+
+    Args:
+        images: B of ``Float[3 h w]``.
+        multiple: of it the common height and width are the least multiples that hold every image.
+
+    Returns:
+        ``Float[B 3 H W]``, and ``Long[B 2]`` height and width of each image, or None where nothing was padded.
+
+    >>> padded, shapes = pad_images([torch.ones(3, 2, 5), torch.ones(3, 4, 3)], multiple=4)
+    >>> list(padded.shape), shapes.tolist()
+    ([2, 3, 4, 8], [[2, 5], [4, 3]])
+    """
+    shapes = torch.tensor([image.shape[1:] for image in images])
+    height, width = (-(-int(side) // multiple) * multiple for side in shapes.amax(0))
+    if bool((shapes == torch.tensor([height, width])).all()):
+        return torch.stack(list(images)), None
+    padded = images[0].new_zeros(len(images), 3, height, width)
+    for row, image in enumerate(images):
+        padded[row, :, : image.shape[1], : image.shape[2]] = image
+    return padded, shapes
