@@ -37,6 +37,8 @@ class Need(Flag):
     """Several posteriors of every instance: dropout passes or ensemble members."""
     FLIP = auto()
     """Two posteriors of every instance, as views: its own, and that of its partner in the mirrored image."""
+    PREDICTED_LOSS = auto()
+    """The training loss of each image as a loss prediction module sees it (LLAL)."""
     HISTORY = auto()
     """The predicted label of every unlabeled image after every epoch."""
     LABELED = auto()
@@ -49,7 +51,15 @@ class Need(Flag):
         return ", ".join(flag.name or "" for flag in Need if flag.value and flag in self) or "NOTHING"
 
 
-FROM_MODULE = Need.POSTERIOR | Need.IMAGE_FEATURES | Need.FEATURES | Need.BOXES | Need.VIEWS | Need.FLIP
+FROM_MODULE = (
+    Need.POSTERIOR
+    | Need.IMAGE_FEATURES
+    | Need.FEATURES
+    | Need.BOXES
+    | Need.VIEWS
+    | Need.FLIP
+    | Need.PREDICTED_LOSS
+)
 """The needs that a forward pass of the module answers."""
 
 
@@ -121,6 +131,7 @@ class Predictions:
         image_features: ``Float[N F]`` one vector an image.
         views: ``[V I C]`` posteriors of several forward passes, aligned by instance: for :attr:`Need.VIEWS` dropout
             passes or members, for :attr:`Need.FLIP` the image and its mirror image.
+        predicted_loss: ``Float[N]`` one value an image; only their order has a meaning.
     """
 
     index: Tensor
@@ -132,6 +143,7 @@ class Predictions:
     features: Tensor | None = None
     image_features: Tensor | None = None
     views: Posterior | None = None
+    predicted_loss: Tensor | None = None
 
     @property
     def num_images(self) -> int:
@@ -206,7 +218,7 @@ class Predictions:
         return Predictions(**chosen)  # type: ignore[arg-type]
 
     def slice(self, start: int, stop: int) -> Predictions:
-        """Give the predictions of the images at positions ``start`` to ``stop`` of N: views of the fields, no copies."""
+        """Give the predictions of the images at positions ``start`` to ``stop`` of N; views, no copies."""
         first, last = torch.searchsorted(self.row, torch.tensor([start, stop], device=self.row.device)).tolist()
         chosen: dict[str, Tensor | Posterior | None] = {}
         for field in fields(self):

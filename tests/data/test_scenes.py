@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from alpl.data.objects import AbstractDetectionImages, AbstractDetectionSource, DetectionSplits, Objects
-from alpl.data.scene_batches import FlatObjects
+from alpl.data.scene_batches import FlatObjects, pad_images
 from alpl.data.scenes import SceneDataModule
 from alpl.errors import ConfigError
 from alpl.pool import Pool
+from alpl.pseudo_labels import PseudoLabels
 
 NUM_TRAIN, NUM_TEST = 20, 7
 
@@ -152,8 +153,72 @@ def test_flat_objects_keep_rows_of_images_without_objects():
 
 
 @pytest.mark.parametrize(
-    "setting", [{"batch_size": 0}, {"num_workers": -1}, {"labeled_fraction": 2.0}, {"eval_batch_size": True}]
+    "setting",
+    [{"batch_size": 0}, {"num_workers": -1}, {"pad_to": 0}, {"labeled_fraction": 2.0}, {"eval_batch_size": True}],
 )
 def test_settings_out_of_range_are_named(setting):
     with pytest.raises(ConfigError, match=f"data.{next(iter(setting))} must be"):
         module(**setting)
+
+
+def pseudo_of(index):
+    """One object on each image."""
+    image = torch.tensor(index)
+    boxes = torch.tensor([[1.0, 2.0, 3.0, 4.0]]).repeat(len(index), 1) + image[:, None]
+    return PseudoLabels(image, torch.full((len(index),), 1), torch.full((len(index),), 0.99), boxes)
+
+
+@pytest.mark.parametrize("fraction", [1.0, 0.5, "random"])
+def test_pseudo_labels_are_the_only_targets_of_their_images(fraction):
+    data = module(labeled_fraction=fraction)
+    _, lookup = data.take_targets()
+    pool = Pool.create(NUM_TRAIN, torch.tensor([4, 5, 7, 8]), data.excluded)
+    view = data.with_pool(pool, lookup[pool.labeled], pseudo_of([2, 9, 14]))
+    seen, loader = set(), view.train_dataloader()
+    for epoch in range(8):
+        loader.sampler.set_epoch(epoch)
+        for batch in loader:
+            assert not (batch.labeled & batch.pseudo).any()
+            row = 0
+            for index, labeled, pseudo in zip(*(t.tolist() for t in batch[1:3]), batch.pseudo.tolist(), strict=True):
+                assert labeled == (index in (4, 5, 7, 8)) and pseudo == (index in (2, 9, 14))
+                seen.add(index)
+                if labeled:
+                    expected = objects_of(index)
+                    torch.testing.assert_close(batch.targets.of(row).boxes, expected.boxes[~expected.difficult] / 2)
+                elif pseudo:
+                    assert batch.targets.of(row).boxes.tolist() == [[(index + k) / 2 for k in (1, 2, 3, 4)]]
+                row += labeled or pseudo
+            assert int(batch.has_targets.sum()) == row
+    everything = set(range(NUM_TRAIN)) - {3}
+    assert seen == ({4, 5, 7, 8, 2, 9, 14} if fraction == 1.0 else everything)
+
+
+def test_without_pseudo_labels_the_batch_says_so():
+    batch = next(iter(with_pool(module()).train_dataloader()))
+    assert batch.pseudo is None and torch.equal(batch.has_targets, batch.labeled)
+
+
+def test_a_labeled_image_has_no_pseudo_labels():
+    data = module()
+    _, lookup = data.take_targets()
+    pool = Pool.create(NUM_TRAIN, torch.tensor([4, 5]), data.excluded)
+    with pytest.raises(ValueError, match=r"pseudo must not hold labeled images, got \[5\]"):
+        data.with_pool(pool, lookup[pool.labeled], pseudo_of([5, 6])).train_dataloader()
+
+
+def test_images_of_several_sizes_are_padded():
+    """Here the transform leaves the sizes (10 + i) x 20."""
+    data = SceneDataModule(Source(), noise, torch.Tensor.float, batch_size=4, eval_batch_size=3, pad_to=8, seed=0)
+    data.setup("fit")
+    for batch in data.test_dataloader():
+        assert batch.shapes.tolist() == [[10 + i, 20] for i in batch.index.tolist()]
+        assert batch.images.shape[2:] == (16, 24)
+        for image, (height, width), index in zip(batch.images, batch.shapes, batch.index, strict=True):
+            assert (image[:, :height, :width] == index).all()
+            assert image.sum() == index * 3 * height * width  # zeros elsewhere
+
+
+def test_nothing_to_pad_is_no_shapes():
+    assert pad_images([torch.ones(3, 8, 4), torch.ones(3, 8, 4)], multiple=4)[1] is None
+    assert pad_images([torch.ones(3, 8, 4)], multiple=3)[0].shape == (1, 3, 9, 6)
