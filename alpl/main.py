@@ -174,12 +174,12 @@ def _run_in(folder: RunFolder, config: DictConfig, stale: str | None) -> None:
     handler = _log_to(folder.path / "run.log") if is_main else logging.NullHandler()
     try:
         if is_main:
-            _describe(folder, config, learning.num_cycles)
+            _describe(folder, config, learning)
             folder.write_error(None)
             progress.say(f"{progress.prefix} | {'goes on' if folder.journal else 'starts'} in {folder.path}")
             if stale:
                 progress.say(f"{progress.prefix} | took over the lock of {stale}, which is gone")
-            experiment.logger.start(_description(config, learning.num_cycles), folder.path)
+            experiment.logger.start(_description(config, learning), folder.path)
         learning.run()
         if is_main:
             experiment.logger.finish(failed=False)
@@ -216,14 +216,14 @@ def _set_up(folder: RunFolder, config: DictConfig) -> ActiveLearning:
         raise ConfigError(message) from error
 
 
-def _describe(folder: RunFolder, config: DictConfig, num_cycles: int) -> None:
+def _describe(folder: RunFolder, config: DictConfig, learning: ActiveLearning) -> None:
     """Write what the run is, and what it is made with; again at each resumption, as the versions may differ."""
     write_text(folder.path / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    write_json(folder.path / "run.json", _description(config, num_cycles))
+    write_json(folder.path / "run.json", _description(config, learning))
     write_json(folder.path / "environment.json", describe_environment())
 
 
-def _description(config: DictConfig, num_cycles: int) -> dict[str, Any]:
+def _description(config: DictConfig, learning: ActiveLearning) -> dict[str, Any]:
     content = content_of(config)
     report = OmegaConf.to_container(config.report, resolve=True) if config.report is not None else None
     return {
@@ -231,7 +231,8 @@ def _description(config: DictConfig, num_cycles: int) -> dict[str, Any]:
         "seed": config.seed,
         "key": content_key(content),
         "variant": content_key(content_of(config, any_seed=True)),
-        "num_cycles": num_cycles,
+        "num_cycles": learning.num_cycles,
+        "classes": list(learning.experiment.data.classes),
         "report": report,
         "config": content,
     }
