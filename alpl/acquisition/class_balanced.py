@@ -1,0 +1,121 @@
+"""Class-balanced selection (thesis ch. 4): any ranking, k-center, and the thesis's pseudo-label comparison."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import final
+
+import torch
+from torch import Tensor
+
+from alpl.acquisition.base import AbstractAcquisition, AbstractRanking, Context, Query
+from alpl.errors import ConfigError
+from alpl.predictions import Need
+from alpl.selection.balanced_kcenter import balanced_kcenter
+from alpl.selection.class_balance import balanced_choice, class_targets, pseudo_label_choice
+
+log = logging.getLogger(__name__)
+
+
+@final
+class ClassBalanced(AbstractAcquisition):
+    r"""The images that a ranking values most, as long as the predicted classes stay balanced (thesis Eq. 4.8).
+
+    .. math:: \min_z \; -v^T z + \lambda \lVert \Omega - P^T z \rVert_1
+
+    with the ranking's utilities v (entropy in Eq. 4.8, mutual information for BALD), the posterior P and what each
+    class lacks, :math:`\Omega` (Eq. 4.4). How far the choice can be from the optimum goes to the log.
+
+    Args:
+        ranking: whose utilities are balanced; for classifiers.
+        weight: :math:`\lambda`. The thesis takes for each method the smallest after which the l1 term falls no more,
+            in (0, 3), and does not print it.
+
+    Raises:
+        ConfigError: ``ranking`` is a set method, or ``weight`` is not finite and >= 0.
+    """
+
+    def __init__(self, ranking: AbstractAcquisition, weight: float = 1.0) -> None:
+        self.ranking = _ranking(ranking)
+        self.weight = _weight(weight)
+        self.needs = ranking.needs | Need.POSTERIOR | Need.CLASS_COUNTS
+
+    def select(self, context: Context) -> Query:
+        """See :func:`alpl.selection.class_balance.balanced_choice`; in the order of utility."""
+        utility = self.ranking.utility(context).detach().cpu().double()
+        probs = context.posterior.probs.cpu()
+        found = balanced_choice(-utility, probs, _targets(context), self.weight, context.budget)
+        log.info(
+            "class balance: objective %.6g, bound %.6g, gap %.4f %%", found.objective, found.bound, 100 * found.gap
+        )
+        chosen = found.index[torch.argsort(utility[found.index], descending=True, stable=True)]
+        return Query(context.pool.unlabeled[chosen], utility[chosen], utility)
+
+
+@final
+class PseudoLabelBalanced(AbstractAcquisition):
+    """The images that a ranking values most within each predicted class (thesis Fig. 4.7, "Entropy L1 Pseudo Label").
+
+    Args:
+        ranking: whose utilities count; for classifiers.
+
+    Raises:
+        ConfigError: ``ranking`` is a set method.
+    """
+
+    def __init__(self, ranking: AbstractAcquisition) -> None:
+        self.ranking = _ranking(ranking)
+        self.needs = ranking.needs | Need.POSTERIOR | Need.CLASS_COUNTS
+
+    def select(self, context: Context) -> Query:
+        """See :func:`alpl.selection.class_balance.pseudo_label_choice`."""
+        utility = self.ranking.utility(context).detach().cpu().double()
+        labels = context.posterior.probs.cpu().argmax(-1)
+        chosen = pseudo_label_choice(utility, labels, _targets(context), context.budget)
+        return Query(context.pool.unlabeled[chosen], utility[chosen], utility)
+
+
+@final
+class BalancedKCenter(AbstractAcquisition):
+    r"""k-center greedy on image features with class balance (thesis Algorithm 2).
+
+    Args:
+        weight: :math:`\lambda`, in units of the feature distances.
+
+    Raises:
+        ConfigError: ``weight`` is not finite and >= 0.
+    """
+
+    needs = Need.IMAGE_FEATURES | Need.LABELED | Need.POSTERIOR | Need.CLASS_COUNTS
+
+    def __init__(self, weight: float = 1.0) -> None:
+        self.weight = _weight(weight)
+
+    def select(self, context: Context) -> Query:
+        """See :func:`alpl.selection.balanced_kcenter.balanced_kcenter`; the utility is the distance when picked."""
+        assert context.labeled is not None, "Need.LABELED was declared"
+        features, centers = context.predictions.image_features, context.labeled.image_features
+        assert features is not None and centers is not None, "Need.IMAGE_FEATURES was declared"
+        targets = _targets(context).to(features.device)
+        picks, distances = balanced_kcenter(
+            features, centers, context.posterior.probs, targets, self.weight, context.budget
+        )
+        return Query(context.pool.unlabeled[picks.cpu()], distances)
+
+
+def _targets(context: Context) -> Tensor:
+    assert context.class_counts is not None, "Need.CLASS_COUNTS was declared"
+    return class_targets(context.class_counts, context.budget)
+
+
+def _ranking(ranking: AbstractAcquisition) -> AbstractRanking:
+    if not isinstance(ranking, AbstractRanking):
+        raise ConfigError(f"acquisition.ranking must give each image a utility, got {type(ranking).__name__}")
+    return ranking
+
+
+def _weight(weight: float) -> float:
+    if not (math.isfinite(weight) and weight >= 0):
+        raise ConfigError(f"acquisition.weight must be finite and >= 0, got {weight}")
+    return weight

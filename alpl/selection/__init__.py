@@ -1,0 +1,1 @@
+"""Batches chosen together: diversity, balance and their combinations, as pure functions."""

@@ -1,0 +1,242 @@
+"""Class-balanced selection against brute force, and what is promised about its bound."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alpl.selection import class_balance
+from alpl.selection.balanced_kcenter import balanced_kcenter
+from alpl.selection.class_balance import (
+    balanced_choice,
+    class_targets,
+    exchange,
+    l1_score,
+    objective,
+    pseudo_label_choice,
+)
+
+
+def draw(number, num_classes, seed, ties=False):
+    random = torch.Generator().manual_seed(seed)
+    if ties:  # few values, so that many images are alike
+        probs = torch.randint(1, 3, (number, num_classes), generator=random).double()
+        probs /= probs.sum(1, keepdim=True)
+    else:
+        probs = (torch.randn(number, num_classes, generator=random).double() * 2).softmax(-1)
+    cost = torch.xlogy(probs, probs).sum(1)
+    counts = torch.randint(0, 4, (num_classes,), generator=random)
+    return cost, probs, counts
+
+
+def best_by_trying(cost, probs, targets, weight, budget):
+    """Eq. 4.8, every choice."""
+    values = []
+    for choice in itertools.combinations(range(len(cost)), budget):
+        value = sum(float(cost[i]) for i in choice)
+        for c in range(len(targets)):
+            value += weight * abs(float(targets[c]) - sum(float(probs[i, c]) for i in choice))
+        values.append(value)
+    return min(values)
+
+
+def test_targets_by_hand():
+    # 12 labeled images and 8 more make 20: 5 of each of 4 classes; class 0 has more already
+    assert class_targets(torch.tensor([7, 4, 1, 0]), 8).tolist() == [0, 1, 4, 5]
+    # Eq. 4.5: a balanced start
+    assert class_targets(torch.tensor([3, 3]), 5).tolist() == [2.5, 2.5]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_small_pools_are_solved_to_the_optimum(seed):
+    number, num_classes = 4 + seed % 6, 1 + seed % 4
+    cost, probs, counts = draw(number, num_classes, seed, ties=seed % 3 == 0)
+    budget, weight = 1 + seed % (number - 1), [0.0, 0.3, 1.0, 3.0][seed % 4]
+    targets = class_targets(counts, budget)
+    found = balanced_choice(cost, probs, targets, weight, budget)
+    expected = best_by_trying(cost, probs, targets, weight, budget)
+    assert found.objective == pytest.approx(expected, abs=1e-6) and found.gap <= 1e-6
+    assert len(found.index.unique()) == budget
+    assert objective(cost, probs, targets, weight, found.index) == pytest.approx(found.objective, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_the_bound_of_the_dual_holds_and_is_near(seed, monkeypatch):
+    """Without the exact solver: never above the optimum, which brute force knows; the choice never below it."""
+    monkeypatch.setattr(class_balance, "EXACT_UP_TO", 0)
+    number, num_classes = 5 + seed % 6, 2 + seed % 3
+    cost, probs, counts = draw(number, num_classes, seed, ties=seed % 3 == 0)
+    budget, weight = 1 + seed % (number - 1), [0.3, 1.0, 3.0][seed % 3]
+    targets = class_targets(counts, budget)
+    found = balanced_choice(cost, probs, targets, weight, budget)
+    expected = best_by_trying(cost, probs, targets, weight, budget)
+    assert found.bound <= expected + 1e-7 and found.objective >= expected - 1e-7
+    assert len(found.index.unique()) == budget == len(found.index)
+
+
+@pytest.mark.parametrize(("number", "num_classes", "budget", "weight"), [(2000, 10, 200, 1.0), (3000, 30, 300, 2.0)])
+def test_larger_pools_come_close(number, num_classes, budget, weight):
+    cost, probs, counts = draw(number, num_classes, 0)
+    targets = class_targets(counts, budget)
+    found = balanced_choice(cost, probs, targets, weight, budget)
+    again = balanced_choice(cost, probs, targets, weight, budget)
+    assert torch.equal(found.index, again.index) and 0 <= found.gap < 0.003
+    plain = cost.argsort()[:budget]
+    assert found.objective < objective(cost, probs, targets, weight, plain)
+
+
+def test_an_exchange_never_makes_it_worse_and_ends_where_none_helps():
+    cost, probs, counts = draw(12, 3, 5)
+    targets = class_targets(counts, 4)
+    start = torch.arange(4)
+    index = exchange(cost, probs, targets, 1.0, start, cost)
+    value = objective(cost, probs, targets, 1.0, index)
+    assert value <= objective(cost, probs, targets, 1.0, start) and len(index) == 4
+    rest = [i for i in range(12) if i not in index.tolist()]
+    for place, enters in itertools.product(range(4), rest):
+        other = index.clone()
+        other[place] = enters
+        assert objective(cost, probs, targets, 1.0, other) >= value - 1e-9
+
+
+def test_without_weight_it_is_the_ranking_and_with_much_it_is_balance():
+    cost, probs, counts = draw(300, 4, 1)
+    targets = class_targets(counts, 40)
+    assert balanced_choice(cost, probs, targets, 0.0, 40).index.tolist() == sorted(cost.argsort()[:40].tolist())
+    lacks = [
+        float((targets - probs[balanced_choice(cost, probs, targets, w, 40).index].sum(0)).abs().sum())
+        for w in (0.0, 0.1, 10.0)
+    ]
+    assert lacks[0] >= lacks[1] >= lacks[2] and lacks[2] < 0.1 * lacks[0] + 1
+
+
+@pytest.mark.parametrize("budget", [0, 6])
+def test_nothing_and_everything(budget):
+    cost, probs, counts = draw(6, 3, 2)
+    found = balanced_choice(cost, probs, class_targets(counts, budget), 1.0, budget)
+    assert found.index.tolist() == list(range(budget)) and found.gap == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weight": -1.0}, "weight must be"),
+        ({"weight": math.nan}, "weight must be"),
+        ({"budget": 9}, r"budget must be in \[0, 6\]"),
+        ({"cost": torch.zeros(5)}, "must be"),
+        ({"probs": torch.full((6, 3), math.nan)}, "probs must be finite"),
+    ],
+)
+def test_bad_values_are_named(change, message):
+    cost, probs, counts = draw(6, 3, 2)
+    arguments = {"cost": cost, "probs": probs, "targets": class_targets(counts, 2), "weight": 1.0, "budget": 2}
+    with pytest.raises(ValueError, match=message):
+        balanced_choice(**(arguments | change))
+
+
+# --- Algorithm 2
+
+
+def balanced_kcenter_slowly(features, centers, probs, targets, weight, budget):
+    """Algorithm 2, line by line."""
+    points, picks, distances = features.double().tolist(), [], []
+    near = [list(map(float, c)) for c in centers.tolist()]
+    for _ in range(budget):
+        best, least = None, math.inf
+        for j in range(len(points)):
+            if j in picks:
+                continue
+            d = min((math.dist(points[j], c) for c in near), default=0.0)
+            norm = sum(
+                abs(float(targets[c]) - float(probs[j, c]) - sum(float(probs[i, c]) for i in picks))
+                for c in range(len(targets))
+            )
+            if -d + weight * norm < least:
+                best, least, distance = j, -d + weight * norm, d
+        picks.append(best)
+        distances.append(distance)
+        near.append(points[best])
+    return picks, distances
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_greedy_picks_are_those_of_the_obvious_algorithm(data):
+    """On one axis with whole distances, and with probabilities in eighths: every sum is exact, ties are ties."""
+    number = data.draw(st.integers(1, 12))
+    num_classes = data.draw(st.integers(1, 4))
+    features = torch.tensor(data.draw(st.lists(st.integers(0, 6), min_size=number, max_size=number)))[:, None].float()
+    centers = torch.tensor(data.draw(st.lists(st.integers(0, 6), max_size=3)), dtype=torch.float32)[:, None]
+    probs = torch.zeros(number, num_classes, dtype=torch.double)
+    for row in range(number):
+        for _ in range(8):
+            probs[row, data.draw(st.integers(0, num_classes - 1))] += 0.125
+    targets = torch.tensor(
+        data.draw(st.lists(st.sampled_from([0, 0.5, 1, 2, 3.25]), min_size=num_classes, max_size=num_classes))
+    )
+    weight = data.draw(st.sampled_from([0.0, 0.5, 2.0]))
+    budget = data.draw(st.integers(0, number))
+    picks, distances = balanced_kcenter(features, centers, probs, targets, weight, budget)
+    expected, expected_distances = balanced_kcenter_slowly(features, centers, probs, targets, weight, budget)
+    assert picks.tolist() == expected and distances.tolist() == expected_distances
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_greedy_picks_on_real_numbers(seed):
+    random = torch.Generator().manual_seed(seed)
+    features, centers = torch.randn(150, 5, generator=random), torch.randn(10, 5, generator=random)
+    _, probs, counts = draw(150, 6, seed)
+    targets = class_targets(counts, 60)
+    picks, _ = balanced_kcenter(features, centers, probs, targets, 0.7, 60)
+    expected, _ = balanced_kcenter_slowly(features, centers, probs, targets, 0.7, 60)
+    assert picks.tolist() == expected
+
+
+# --- the comparison, and the score
+
+
+def test_pseudo_label_choice_by_hand():
+    utility = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
+    labels = torch.tensor([0, 0, 0, 1, 1, 2])
+    assert pseudo_label_choice(utility, labels, torch.tensor([1.0, 1.0, 1.0]), 3).tolist() == [0, 3, 5]
+    # class 2 has one image for two places: the best of the rest fills up
+    assert pseudo_label_choice(utility, labels, torch.tensor([1.0, 0.0, 2.0]), 3).tolist() == [0, 1, 5]
+    # 1.5 and 1.5: the remainder goes to the first class
+    assert pseudo_label_choice(utility, labels, torch.tensor([1.5, 1.5, 0.0]), 3).tolist() == [0, 1, 3]
+    # every class has enough: evenly
+    assert pseudo_label_choice(utility, labels, torch.zeros(3), 3).tolist() == [0, 3, 5]
+
+
+@given(
+    st.lists(st.integers(0, 2), min_size=1, max_size=15), st.lists(st.floats(0, 9), min_size=3, max_size=3), st.data()
+)
+def test_pseudo_label_choice_takes_what_it_can(labels, targets, data):
+    budget = data.draw(st.integers(0, len(labels)))
+    utility = torch.tensor(
+        data.draw(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=len(labels), max_size=len(labels)))
+    )
+    chosen = pseudo_label_choice(utility, torch.tensor(labels), torch.tensor(targets), budget)
+    assert len(chosen.unique()) == budget == len(chosen)
+    values = utility[chosen].tolist()
+    assert values == sorted(values, reverse=True)
+    for label in range(3):  # within a class the best were taken
+        own = [i for i in range(len(labels)) if labels[i] == label]
+        taken = [i for i in own if i in chosen.tolist()]
+        assert sorted(taken) == sorted(sorted(own, key=lambda i: (-float(utility[i]), i))[: len(taken)])
+
+
+@given(st.lists(st.integers(0, 20), min_size=2, max_size=8).filter(any))
+def test_l1_score_is_its_equation(counts):
+    b, c = sum(counts), len(counts)
+    worst = [b] + [0] * (c - 1)
+    ratio = sum(abs(n - b / c) for n in counts) / sum(abs(n - b / c) for n in worst)
+    assert l1_score(torch.tensor(counts)) == pytest.approx(ratio) and 0 <= ratio <= 1 + 1e-9
+
+
+def test_l1_score_of_nothing_and_of_one_class():
+    assert l1_score(torch.tensor([4])) == 0.0
+    with pytest.raises(ValueError, match="counts must hold an image"):
+        l1_score(torch.tensor([0, 0]))
