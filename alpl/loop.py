@@ -21,6 +21,7 @@ from typing import Any, final
 
 import torch
 from lightning.pytorch import Trainer
+from torch import Tensor
 
 from alpl.acquisition.base import Context, Query
 from alpl.callbacks.base import AbstractProvider
@@ -32,6 +33,7 @@ from alpl.data.base import AbstractPoolDataModule
 from alpl.data.scenes import SceneDataModule
 from alpl.experiment import Experiment
 from alpl.files import read_array, read_tensors, whole_folder, write_array, write_json, write_tensors
+from alpl.gallery import record_gallery
 from alpl.modules.base import AbstractModule, AbstractTrainableModule
 from alpl.pool import Pool
 from alpl.prediction_files import WritePredictions, join, writing
@@ -208,8 +210,13 @@ class ActiveLearning:
             unlabeled=unlabeled,
             labeled=self._predictions(files, "labeled") if Need.LABELED in needs else None,
             history=read_array(files.folder / HISTORY, memory_map=True) if Need.HISTORY in needs else None,
+            class_counts=self._class_counts(pool) if Need.CLASS_COUNTS in needs else None,
             targets=self.oracle.annotate(pool.unlabeled) if Need.TARGETS in needs else None,
         )
+
+    def _class_counts(self, pool: Pool) -> Tensor:
+        """``Long[K]``: what is labeled, by class."""
+        return self.experiment.data.count_classes(self.oracle.annotate(pool.labeled))
 
     def _predictions(self, files: CycleFiles, name: str) -> Predictions:
         """Open predictions; what an acquisition does not look at need not fit into memory."""
@@ -229,8 +236,6 @@ class ActiveLearning:
 
     def _record_gallery(self, files: CycleFiles, query: Query) -> None:
         """Keep pictures of the first queried images, with what the acquisition saw on them."""
-        from alpl.gallery import record_gallery
-
         data = self.experiment.data
         assert isinstance(data, SceneDataModule), "only detectors provide boxes"
         record_gallery(

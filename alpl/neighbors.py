@@ -1,12 +1,25 @@
-"""Distances between feature vectors, and k-center greedy on them.
+"""Nearest centers and k-means; the one place that imports faiss.
 
-Axes: U candidates, L centers, F features, b picks.
+Axes: U candidates, L centers, F features, k clusters.
 """
 
 from __future__ import annotations
 
+import logging
+
+import numpy as np
 import torch
+from sklearn.cluster import KMeans
 from torch import Tensor
+
+from alpl.blocks import MEMORY_LIMIT, rows_per_block
+
+try:  # an extra: alpl[cpu] or alpl[gpu]
+    import faiss
+except ImportError:
+    faiss = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
 
 
 def squared_distance_to_nearest(features: Tensor, centers: Tensor, *, block: int = 4096) -> Tensor:
@@ -33,56 +46,53 @@ def squared_distance_to_nearest(features: Tensor, centers: Tensor, *, block: int
     return nearest.clamp_(min=0).to(features.dtype)
 
 
-def _squared_distance(features: Tensor, point: Tensor, *, block: int = 512) -> Tensor:
-    """``Float[U]``: squared distances to one point by differences, which do not cancel; blocks stay in the cache."""
-    rows = block if features.device.type == "cpu" else max(len(features), 1)
-    return torch.cat([(part - point).square_().sum(1) for part in features.split(rows)])
+def nearest_center(features: Tensor, centers: Tensor, *, memory_limit: int = MEMORY_LIMIT) -> tuple[Tensor, Tensor]:
+    """``Long[U]``, ``Float64[U]``: which center is nearest, and its squared distance; first index on ties.
 
-
-def kcenter_greedy(features: Tensor, centers: Tensor, budget: int) -> tuple[Tensor, Tensor]:
-    r"""Farthest-first traversal: k-center greedy (Sener and Savarese 2018, Algorithm 1).
-
-    .. math:: u = \arg\max_{i} \min_{j \in s} \lVert x_i - x_j \rVert_2
-
-    where s holds the centers and the picks so far. First index on ties; with no center at all the first pick is
-    index 0. O(U (L + b) F) time, O(U + block (block + F)) memory beside the features. Inputs are held in float32.
+    Blocked matrix products in float64, as in :func:`squared_distance_to_nearest`.
 
     Args:
-        features: ``Float[U F]`` candidates.
-        centers: ``Float[L F]``, L may be 0.
-        budget: b.
-
-    Returns:
-        ``Long[b]`` picks in order, and ``Float[b]`` the distance to the nearest center at which each was picked
-        (infinite for a first pick without centers is reported as 0, as it has no neighbor).
-
-    Raises:
-        ValueError: ``budget`` exceeds U, the widths differ, or a value is not finite.
-
-    >>> kcenter_greedy(torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([[0.0]]), 2)
-    (tensor([2, 1]), tensor([5., 1.]))
+        features: ``Float[U F]``.
+        centers: ``Float[L F]``, L at least 1.
+        memory_limit: bytes for the blocks, beside the centers in float64.
     """
-    if features.ndim != 2 or centers.ndim != 2 or features.shape[1] != centers.shape[1]:
-        raise ValueError(
-            f"features and centers must be [U F] and [L F], got {list(features.shape)} and {list(centers.shape)}"
-        )
-    if not 0 <= budget <= len(features):
-        raise ValueError(f"budget must be in [0, {len(features)}] candidates, got {budget}")
-    if not (features.isfinite().all() and centers.isfinite().all()):
-        raise ValueError("features and centers must be finite, got NaN or infinite values")
-    features, centers = features.float(), centers.float()
-    largest = max((float(part.abs().max()) for part in (features, centers) if part.numel()), default=0.0)
-    if largest * max(features.shape[1], 1) ** 0.5 > 1e18:  # 2 F largest^2, the largest squared distance, must be finite
-        raise ValueError(f"features and centers must be below 1e18 / sqrt(F), got {largest}")
-    nearest = squared_distance_to_nearest(features, centers)
-    picks = torch.empty(budget, dtype=torch.long, device=features.device)
-    distances = features.new_empty(budget)
-    for step in range(budget):
-        pick = int(nearest.argmax())  # the first of equal maxima
-        picks[step] = pick
-        distances[step] = nearest[pick].sqrt()
-        nearest = torch.minimum(nearest, _squared_distance(features, features[pick]))
-        nearest[pick] = -1.0  # below every distance from now on: never again, even among duplicates
-    if not len(centers) and budget:
-        distances[0] = 0.0
-    return picks, distances
+    others = centers.double()
+    norms = others.square().sum(1)
+    index = torch.empty(len(features), dtype=torch.long, device=features.device)
+    squared = torch.empty(len(features), dtype=torch.float64, device=features.device)
+    size = rows_per_block(memory_limit, 8 * (2 * len(centers) + 3 * features.shape[1]))
+    for start in range(0, len(features), size):
+        part = features[start : start + size].double()
+        found = torch.addmm(norms, part, others.T, alpha=-2).min(1)
+        index[start : start + size] = found.indices
+        squared[start : start + size] = found.values + part.square().sum(1)
+    return index, squared.clamp_(min=0)
+
+
+def weighted_kmeans(features: Tensor, weights: Tensor, num_clusters: int, *, seed: int, iterations: int = 20) -> Tensor:
+    r"""``Float[k F]``: centers that about minimize :math:`\sum_i w_i \min_j \lVert x_i - \mu_j \rVert^2`.
+
+    faiss where it is installed, scikit-learn otherwise; their centers differ, as they start differently. The log says
+    which one it was.
+
+    Args:
+        features: ``Float[U F]``.
+        weights: ``Float[U]``, positive.
+        num_clusters: k, at most U.
+        seed: of the start.
+        iterations: of Lloyd's algorithm, at most.
+    """
+    points = np.ascontiguousarray(features.detach().cpu().numpy(), dtype=np.float32)
+    mass = np.ascontiguousarray(weights.detach().cpu().numpy(), dtype=np.float32)
+    if faiss is None:
+        log.info("k-means by scikit-learn, as faiss is not installed (pip install alpl[cpu] or alpl[gpu])")
+        estimator = KMeans(num_clusters, n_init=1, max_iter=iterations, random_state=seed)
+        centers = estimator.fit(points, sample_weight=mass).cluster_centers_
+    else:
+        log.info("k-means by faiss %s", faiss.__version__)
+        # every point counts: faiss would otherwise take 256 for each cluster, and warn below 39
+        options = {"max_points_per_centroid": len(points), "min_points_per_centroid": 1}
+        estimator = faiss.Kmeans(points.shape[1], num_clusters, niter=iterations, seed=seed, **options)
+        estimator.train(points, weights=mass)
+        centers = estimator.centroids
+    return torch.from_numpy(np.asarray(centers, dtype=np.float32)).to(features.device)

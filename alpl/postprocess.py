@@ -11,9 +11,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torchvision.ops import nms
 
 # IoUs in memory at a time: what a core's cache holds, or 64 MiB of float32 for each of a few temporary tensors
 _PAIRS_ON_CPU, _PAIRS_ON_GPU = 2**16, 2**24
+# candidates of a group above which torchvision's kernel, one group at a time, is the faster way
+_WIDEST_ON_CPU, _WIDEST_ON_GPU = 64, 2048
 
 
 class Detections(NamedTuple):
@@ -27,6 +30,10 @@ class Detections(NamedTuple):
     """``Long[D]`` which of the K foreground classes."""
     scores: Tensor
     """``Float[D]``."""
+
+    def at(self, chosen: Tensor) -> Detections:
+        """Give some of them (``Long[n]``)."""
+        return Detections(*(part[chosen] for part in self))
 
 
 def detect(
@@ -87,21 +94,47 @@ def detect_batch(
         ValueError: the shapes are not these, or a limit is below 1.
     """
     _check(scores, boxes, pre_nms_top_k, max_detections)
-    num_classes = scores.shape[2]
     by_class = scores.transpose(1, 2)
     row, labels, sources = (by_class > score_thresh).nonzero(as_tuple=True)
-    group, values = row * num_classes + labels, by_class[row, labels, sources]
-    order = _order(values, group)
-    rank = _rank(group[order])
-    chosen, rank = order[rank < pre_nms_top_k], rank[rank < pre_nms_top_k]
-    kept = chosen[_suppress(boxes[row[chosen], sources[chosen]], group[chosen], rank, nms_thresh)]
+    candidates = Detections(row, sources, labels, by_class[row, labels, sources])
+    candidates = candidates.at(best_of_classes(candidates, pre_nms_top_k))
+    chosen = boxes[candidates.row, candidates.sources]
+    return candidates.at(detect_candidates(candidates, chosen, nms_thresh, max_detections))
 
+
+def best_of_classes(candidates: Detections, number: int) -> Tensor:
+    """``Long[m]``: the best candidates of each image and class, at most ``number`` of them; of equal ones the first."""
+    if not len(candidates.row):
+        return candidates.row
+    group = candidates.row * (candidates.labels.max() + 1) + candidates.labels
+    order = _order(candidates.scores, group)
+    return order[_rank(group[order]) < number]
+
+
+def detect_candidates(
+    candidates: Detections, boxes: Tensor, nms_thresh: float, max_detections: int | None = None
+) -> Tensor:
+    """Suppress in every class of every image by itself, candidates that have a box each.
+
+    Args:
+        candidates: n of them, in any order; of two with equal scores in a class, the earlier one is the better.
+        boxes: ``Float[n 4]`` xyxy.
+        nms_thresh: see :func:`detect_batch`.
+        max_detections: see :func:`detect_batch`.
+
+    Returns:
+        ``Long[D]``: which candidates are detections, in the order of :class:`Detections`.
+    """
+    row, sources, labels, scores = candidates
+    if not len(row):
+        return row
+    group = row * (labels.max() + 1) + labels
+    order = _order(scores, group)
+    kept = order[_suppress(boxes[order], group[order], nms_thresh)]
     kept = kept[torch.argsort(labels[kept], stable=True)]
     kept = kept[torch.argsort(sources[kept], stable=True)]
-    kept = kept[_order(values[kept], row[kept])]
-    if max_detections is not None:
-        kept = kept[_rank(row[kept]) < max_detections]
-    return Detections(row[kept], sources[kept], labels[kept], values[kept])
+    kept = kept[_order(scores[kept], row[kept])]
+    return kept if max_detections is None else kept[_rank(row[kept]) < max_detections]
 
 
 def _check(scores: Tensor, boxes: Tensor, pre_nms_top_k: int, max_detections: int | None) -> None:
@@ -123,16 +156,45 @@ def _rank(group: Tensor) -> Tensor:
     return torch.arange(len(group), device=group.device) - torch.searchsorted(group, group)
 
 
-def _suppress(boxes: Tensor, group: Tensor, rank: Tensor, nms_thresh: float) -> Tensor:
-    """Give ``Bool[]``: which of the candidates (ordered by group and rank) greedy suppression keeps.
+def _suppress(boxes: Tensor, group: Tensor, nms_thresh: float) -> Tensor:
+    """Give ``Bool[n]``: which of the candidates (ordered by group, then best first) greedy suppression keeps.
 
     Not by torchvision's ``batched_nms``: on small inputs it moves the classes apart by adding to the coordinates, whose
     rounding changes IoUs (and boxes with negative coordinates can meet those of another class); on large ones it calls
-    a kernel for each class.
+    a kernel for each class. That is done here for large groups only; groups of similar size go together, lest a few
+    large ones widen the table of all.
     """
+    kept = torch.zeros_like(group, dtype=torch.bool)
+    _, compact, counts = torch.unique_consecutive(group, return_inverse=True, return_counts=True)
+    starts = counts.cumsum(0) - counts
+    widest = _WIDEST_ON_CPU if boxes.device.type == "cpu" else _WIDEST_ON_GPU
+    large = (counts > widest).nonzero().flatten().tolist()
+    for start, count in zip(starts[large].tolist(), counts[large].tolist(), strict=True):
+        kept[start : start + count] = _greedy_one(boxes[start : start + count], nms_thresh)
+    size = counts[compact]
+    low = 0
+    while low < widest:
+        high = max(2 * low, 8)
+        within = ((size > low) & (size <= min(high, widest))).nonzero().flatten()
+        if len(within):
+            rank = within - starts[compact[within]]
+            kept[within] = _suppress_table(boxes[within], group[within], rank, nms_thresh)
+        low = high
+    return kept
+
+
+def _greedy_one(boxes: Tensor, nms_thresh: float) -> Tensor:
+    """``Float[T 4]`` (best first) -> ``Bool[T]``, by torchvision's kernel: its IoUs are those of :func:`_iou`."""
+    kept = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+    falling = torch.arange(len(boxes), 0, -1, device=boxes.device, dtype=torch.float64)
+    exact = boxes if boxes.dtype == torch.float64 else boxes.float()
+    kept[nms(exact, falling.to(exact), nms_thresh)] = True
+    return kept
+
+
+def _suppress_table(boxes: Tensor, group: Tensor, rank: Tensor, nms_thresh: float) -> Tensor:
+    """Give ``Bool[n]`` for candidates ordered by group and rank, by a table of groups."""
     groups, compact = torch.unique_consecutive(group, return_inverse=True)
-    if not len(groups):
-        return torch.zeros_like(group, dtype=torch.bool)
     width = int(rank.max()) + 1
     table = boxes.new_zeros(len(groups), width, 4)
     table[compact, rank] = boxes

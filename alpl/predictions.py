@@ -43,6 +43,8 @@ class Need(Flag):
     """The predicted label of every unlabeled image after every epoch."""
     LABELED = auto()
     """The same predictions for the labeled images."""
+    CLASS_COUNTS = auto()
+    """How much is labeled of each class."""
     TARGETS = auto()
     """The true answers for the unlabeled images. Only for upper bounds such as the oracle acquisition."""
 
@@ -52,13 +54,7 @@ class Need(Flag):
 
 
 FROM_MODULE = (
-    Need.POSTERIOR
-    | Need.IMAGE_FEATURES
-    | Need.FEATURES
-    | Need.BOXES
-    | Need.VIEWS
-    | Need.FLIP
-    | Need.PREDICTED_LOSS
+    Need.POSTERIOR | Need.IMAGE_FEATURES | Need.FEATURES | Need.BOXES | Need.VIEWS | Need.FLIP | Need.PREDICTED_LOSS
 )
 """The needs that a forward pass of the module answers."""
 

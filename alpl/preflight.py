@@ -27,7 +27,7 @@ def check_acquisition(experiment: Experiment, needs: Need, module: AbstractTrain
         ConfigError: it is not, or does not.
     """
     from_module = module.provides | (Need.VIEWS if experiment.num_members > 1 else Need.NOTHING)
-    provided = from_module | Need.LABELED | Need.TARGETS
+    provided = from_module | Need.LABELED | Need.CLASS_COUNTS | Need.TARGETS
     for provider in experiment.providers:
         provided |= provider.provides
     if experiment.pseudo_labels and (missing := experiment.pseudo_labels.needs & ~from_module):

@@ -42,6 +42,7 @@ def rehearse(acquisition: AbstractAcquisition, provided: Need, num_classes: int)
         else None,
         labeled=_predictions(pool.labeled, needs, is_detection, num_classes, random) if Need.LABELED in needs else None,
         history=labels.numpy() if Need.HISTORY in needs else None,
+        class_counts=torch.randint(5, (num_classes,), generator=random) if Need.CLASS_COUNTS in needs else None,
         targets=labels[0] if Need.TARGETS in needs else None,
     )
     try:
@@ -88,4 +89,5 @@ def _predictions(
         if Need.IMAGE_FEATURES in needs
         else None,
         views=views if needs & (Need.VIEWS | Need.FLIP) else None,
+        predicted_loss=torch.randn(len(index), generator=random) if Need.PREDICTED_LOSS in needs else None,
     )

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, final
 
@@ -20,6 +20,7 @@ from alpl.errors import ConfigError, DataError
 from alpl.files import read_array, read_json
 
 Status: TypeAlias = Literal["finished", "unfinished", "failed"]
+PER_CLASS = "test/map_per_class"
 
 log = logging.getLogger(__name__)
 
@@ -64,11 +65,19 @@ class Informativeness:
 @final
 @dataclass(frozen=True)
 class CycleResult:
-    """One row of ``metrics.csv``: the scalars that a finished cycle measured."""
+    """One row of ``metrics.csv``: the scalars that a finished cycle measured.
+
+    Args:
+        cycle: the cycle.
+        num_labeled: images that were labeled.
+        metrics: the measured values by name.
+        counts: the other columns called ``num_...``: pseudo-labels and the objects that were labeled.
+    """
 
     cycle: int
     num_labeled: int
     metrics: Mapping[str, float]
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 @final
@@ -93,6 +102,7 @@ class RunResult:
         seconds: (cycle, stage) -> seconds.
         environment: versions, device, git commit.
         is_all_labeled: it has one cycle and trains on every image that takes part.
+        classes: names of the K classes; empty where the run does not say.
     """
 
     folder: Path
@@ -111,13 +121,34 @@ class RunResult:
     seconds: Mapping[tuple[int, str], float]
     environment: Mapping[str, Any]
     is_all_labeled: bool
+    classes: tuple[str, ...] = ()
+
+    @property
+    def gallery_cycles(self) -> tuple[int, ...]:
+        """The cycles that recorded a gallery of their query, ascending; see :meth:`gallery_folder`."""
+        return self._cycles_with("gallery/gallery.json")
+
+    def gallery_folder(self, cycle: int) -> Path:
+        """Where the gallery of a cycle lies."""
+        return self._cycle_folder(cycle) / "gallery"
+
+    def per_class(self, cycle: int) -> tuple[float | None, ...]:
+        """Average precision of each class after a cycle; None for a class without objects, empty where none is told.
+
+        Raises:
+            DataError: ``metrics.json`` of the cycle is broken.
+        """
+        path = self._cycle_folder(cycle) / "metrics.json"
+        try:
+            values = read_json(path).get(PER_CLASS, []) if path.exists() else []
+            return tuple(None if value is None else float(value) for value in values)
+        except (OSError, AttributeError, TypeError, ValueError) as error:
+            raise DataError(f"{path} must hold a list of numbers and nulls as {PER_CLASS}: {error}") from error
 
     @property
     def informative_cycles(self) -> tuple[int, ...]:
         """The cycles that recorded an :class:`Informativeness`, ascending."""
-        folders = self.folder.glob("cycle_*/informativeness")
-        numbers = (folder.parent.name.removeprefix("cycle_") for folder in folders)
-        return tuple(sorted(int(number) for number in numbers if number.isdecimal()))
+        return self._cycles_with("informativeness")
 
     def informativeness(self, cycle: int) -> Informativeness:
         """Read one of :attr:`informative_cycles`.
@@ -125,7 +156,15 @@ class RunResult:
         Raises:
             DataError: see :meth:`Informativeness.load`.
         """
-        return Informativeness.load(self.folder / f"cycle_{cycle:02d}" / "informativeness")
+        return Informativeness.load(self._cycle_folder(cycle) / "informativeness")
+
+    def _cycle_folder(self, cycle: int) -> Path:
+        return self.folder / f"cycle_{cycle:02d}"
+
+    def _cycles_with(self, name: str) -> tuple[int, ...]:
+        folders = (path.name for path in self.folder.glob("cycle_*") if (path / name).exists())
+        numbers = (folder.removeprefix("cycle_") for folder in folders)
+        return tuple(sorted(int(number) for number in numbers if number.isdecimal()))
 
 
 def find_runs(paths: Iterable[Path | str]) -> list[RunResult]:
@@ -161,6 +200,7 @@ def read_run(folder: Path) -> RunResult:
         names = {name: str(about[name]) for name in ("table", "row", "data", "key", "variant")}
         seed, num_cycles = int(about["seed"]), int(about["num_cycles"])
         config, report = dict(about["config"]), dict(about["report"]) if about.get("report") else None
+        classes = tuple(str(name) for name in about.get("classes") or ())
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{folder / 'run.json'} must hold table, row, data, seed, key, variant, num_cycles and config, "
@@ -185,6 +225,7 @@ def read_run(folder: Path) -> RunResult:
         },
         environment=_environment(folder / "environment.json"),
         is_all_labeled=num_cycles == 1 and _all_labeled(folder / "cycle_00" / "pool.csv"),
+        classes=classes,
     )
 
 
@@ -234,10 +275,11 @@ def _cycles(path: Path) -> tuple[CycleResult, ...]:
             try:
                 values = {name: float(text) for name, text in line.items() if text != ""}
                 cycle, num_labeled = int(values.pop("cycle")), int(values.pop("num_labeled"))
+                counts = {name: int(values.pop(name)) for name in list(values) if name.startswith("num_")}
             except (KeyError, ValueError) as error:
                 log.warning("skipped a line of %s: %s: %s", path, type(error).__name__, error)
                 continue
-            found[cycle] = CycleResult(cycle, num_labeled, values)
+            found[cycle] = CycleResult(cycle, num_labeled, values, counts)
     return tuple(found[cycle] for cycle in sorted(found))
 
 

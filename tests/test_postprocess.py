@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import alpl.postprocess
-from alpl.postprocess import detect, detect_batch
+from alpl.postprocess import Detections, detect, detect_batch, detect_candidates
 
 
 def _iou(a, b):
@@ -174,3 +174,36 @@ def test_what_cannot_be_is_an_error():
         detect(torch.zeros(2, 3), torch.zeros(2, 4), score_thresh=0.1, nms_thresh=0.5, pre_nms_top_k=0)
     with pytest.raises(ValueError, match="max_detections must be >= 1, got 0"):
         detect(torch.zeros(2, 3), torch.zeros(2, 4), **LIMITS, max_detections=0)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10_000), st.sampled_from([1, 6, 2**16]))
+def test_candidates_with_a_box_each_are_suppressed_class_by_class(seed, widest):
+    scores, boxes = _random_case(seed, num_priors=60, num_classes=3, levels=9)
+    row, labels = torch.randint(3, (60,)), torch.randint(3, (60,))
+    candidates = Detections(row, torch.arange(60), labels, scores[:, 0])
+    usual = alpl.postprocess._WIDEST_ON_CPU
+    alpl.postprocess._WIDEST_ON_CPU = widest  # all groups by torchvision's kernel, some, none
+    try:
+        kept = detect_candidates(candidates, boxes, 0.4, max_detections=5)
+    finally:
+        alpl.postprocess._WIDEST_ON_CPU = usual
+    expected = []
+    for image in range(3):
+        members = [n for n in range(60) if row[n] == image]
+        masked = torch.zeros(60, 3, dtype=scores.dtype)
+        masked[members, labels[members]] = scores[members, 0]
+        expected += _reference(masked, boxes, 0.0, 0.4, 60, 5)[0] if members else []
+    assert [n for n in kept.tolist() if scores[n, 0] > 0] == expected
+
+
+def test_groups_of_every_size_are_suppressed_alike():
+    sizes = torch.tensor([1, 300, 5, 64, 65, 8, 9, 130])
+    group = torch.arange(len(sizes)).repeat_interleave(sizes)
+    boxes = torch.cat([_random_case(n, num_priors=int(size))[1] for n, size in enumerate(sizes)])
+    together = alpl.postprocess._suppress(boxes, group, 0.5)
+    alone = [
+        alpl.postprocess._greedy(part[None], torch.ones(1, len(part), dtype=torch.bool), 0.5)[0]
+        for part in boxes.split(sizes.tolist())
+    ]
+    assert torch.equal(together, torch.cat(alone)) and 0 < together.sum() < len(together)

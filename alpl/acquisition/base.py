@@ -1,6 +1,8 @@
 """What an acquisition is: it declares what it needs and turns a context into a query.
 
-A ranking writes :meth:`AbstractRanking.utility`; a set method writes :meth:`AbstractAcquisition.select`.
+A ranking writes :meth:`AbstractRanking.utility`; a ranking over objects writes
+:meth:`alpl.acquisition.object_ranking.AbstractObjectRanking.object_values`; a set method writes
+:meth:`AbstractAcquisition.select`.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class Context:
         unlabeled: predictions of the unlabeled images; ``unlabeled.index`` equals ``pool.unlabeled``.
         labeled: the same for the labeled images.
         history: ``Int[E U]`` predicted label of each unlabeled image after each epoch; maybe memory-mapped.
+        class_counts: ``Long[K]`` labeled images (objects in detection) of each class.
         targets: ``Long[U]`` true answers. Upper bounds only.
     """
 
@@ -41,6 +44,7 @@ class Context:
     unlabeled: Predictions | None = None
     labeled: Predictions | None = None
     history: np.ndarray | None = None
+    class_counts: Tensor | None = None
     targets: Tensor | None = None
 
     def generator(self, name: str = "select") -> torch.Generator:
@@ -91,11 +95,14 @@ class Query:
         index: ``Long[b]`` dataset indices in the order of choice.
         utility: ``Float[b]`` the value that each had when it was chosen.
         pool_utility: ``Float[U]`` the value of every unlabeled image, for rankings.
+        object_utility: ``Float[I]`` the value of every instance of the unlabeled images, NaN where it did not count,
+            for rankings over objects. Galleries show it; it is not saved.
     """
 
     index: Index
     utility: Tensor
     pool_utility: Tensor | None = None
+    object_utility: Tensor | None = None
 
     def save(self, path: Path) -> None:
         """Write a CSV that a person can read: rank, index, utility (shortest text that gives the same float)."""
@@ -139,21 +146,33 @@ class AbstractRanking(AbstractAcquisition):
         """Choose the images of highest utility.
 
         Raises:
-            ValueError: the utility has the wrong shape, or holds NaN or infinite values; or the budget is
-                negative or exceeds the unlabeled images.
+            ValueError: see :func:`choose_highest`.
         """
-        unlabeled = context.pool.unlabeled
-        utility = self.utility(context).detach().cpu().double()
-        name = type(self).__name__
-        if utility.shape != unlabeled.shape:
-            raise ValueError(f"{name}.utility must be Float[{len(unlabeled)}], got shape {list(utility.shape)}")
-        if (bad := ~utility.isfinite()).any():
-            where = unlabeled[bad][:5].tolist()
-            raise ValueError(
-                f"{name}.utility must be finite, got {int(bad.sum())} NaN or infinite values, images {where}"
-            )
-        if not 0 <= context.budget <= len(unlabeled):
-            raise ValueError(f"budget must be in [0, {len(unlabeled)}] images, got {context.budget}")
-        shuffled = torch.randperm(len(unlabeled), generator=context.generator("ties"))
-        order = shuffled[torch.argsort(utility[shuffled], descending=True, stable=True)][: context.budget]
-        return Query(unlabeled[order], utility[order], utility)
+        return choose_highest(type(self).__name__, self.utility(context), context)
+
+
+def choose_highest(name: str, values: Tensor, context: Context, object_utility: Tensor | None = None) -> Query:
+    """Choose the images of highest utility, ties by a seeded draw.
+
+    Args:
+        name: of the acquisition, for messages.
+        values: ``Float[U]``.
+        context: its pool, budget and seed.
+        object_utility: what the query is to carry of each instance.
+
+    Raises:
+        ValueError: the utility has the wrong shape, or holds NaN or infinite values; or the budget is negative or
+            exceeds the unlabeled images.
+    """
+    unlabeled = context.pool.unlabeled
+    utility = values.detach().cpu().double()
+    if utility.shape != unlabeled.shape:
+        raise ValueError(f"{name}.utility must be Float[{len(unlabeled)}], got shape {list(utility.shape)}")
+    if (bad := ~utility.isfinite()).any():
+        where = unlabeled[bad][:5].tolist()
+        raise ValueError(f"{name}.utility must be finite, got {int(bad.sum())} NaN or infinite values, images {where}")
+    if not 0 <= context.budget <= len(unlabeled):
+        raise ValueError(f"budget must be in [0, {len(unlabeled)}] images, got {context.budget}")
+    shuffled = torch.randperm(len(unlabeled), generator=context.generator("ties"))
+    order = shuffled[torch.argsort(utility[shuffled], descending=True, stable=True)][: context.budget]
+    return Query(unlabeled[order], utility[order], utility, object_utility)

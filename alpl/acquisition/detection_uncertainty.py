@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Literal, final
 
-import torch
 from torch import Tensor
 
 from alpl import uncertainty
-from alpl.acquisition.base import AbstractRanking, Context
+from alpl.acquisition.base import Context
+from alpl.acquisition.object_ranking import (
+    AbstractObjectRanking,
+    ObjectValues,
+    check_score_thresh,
+    confident,
+    value_of,
+)
 from alpl.errors import ConfigError
-from alpl.predictions import Form, Need, Posterior, Predictions
-from alpl.reduce import Reduction, check_reduction, reduce_instances
-
-CHUNK = 4096
-"""Detections that are valued at a time: bounds the memory beside the predictions, and fits a processor's cache."""
+from alpl.predictions import Form, Need, Posterior
+from alpl.reduce import Reduction, check_reduction
 
 _MEASURES = {
     "entropy": uncertainty.entropy,
     "margin": uncertainty.margin,
     "least_confidence": uncertainty.least_confidence,
 }
+_SOURCES = {"posterior": Need.POSTERIOR, "mean_of_views": Need.VIEWS}
 
 
 def normalized_entropy(posterior: Posterior) -> Tensor:
@@ -33,6 +36,7 @@ def normalized_entropy(posterior: Posterior) -> Tensor:
     The H of Elezi et al. Eq. 7 (``as_released``: over all C outputs, background included, divided by :math:`\ln C`).
     The sigmoid form, K binary entropies, is divided by :math:`K \ln 2`. One output that excludes all others gives 0.
 
+    >>> import torch
     >>> normalized_entropy(Posterior(torch.tensor([[0.25, 0.25, 0.25, 0.25], [0.5, 0.5, 0.0, 0.0]])))
     tensor([1.0000, 0.5000])
     """
@@ -41,31 +45,8 @@ def normalized_entropy(posterior: Posterior) -> Tensor:
     return posterior.entropy() / (largest or 1.0)
 
 
-def confident(predictions: Predictions, score_thresh: float) -> Tensor:
-    """``Long[J]``: the instances whose score reaches the threshold, ascending.
-
-    Raises:
-        ValueError: there is a threshold above 0, and the predictions have no scores.
-    """
-    if score_thresh == 0:
-        return torch.arange(len(predictions.row), device=predictions.row.device)
-    if predictions.scores is None:
-        raise ValueError(f"predictions must have scores for score_thresh {score_thresh}, got none")
-    return (predictions.scores >= score_thresh).nonzero().flatten()
-
-
-def value_of(measure: Callable[[Posterior], Tensor], posterior: Posterior, chosen: Tensor) -> Tensor:
-    """``Float[J]``: measure some instances of a ``[I C]`` posterior, or of ``[V I C]`` views, a chunk at a time."""
-    probs = posterior.probs
-    single = torch.promote_types(probs.dtype, torch.float32)  # predictions may be stored in half precision
-    parts = [
-        measure(Posterior(probs.index_select(-2, part).to(single), posterior.form)) for part in chosen.split(CHUNK)
-    ]
-    return torch.cat(parts)  # split gives one empty part where nothing is chosen
-
-
 @final
-class DetectionUncertainty(AbstractRanking):
+class DetectionUncertainty(AbstractObjectRanking):
     r"""Images whose detections are uncertain.
 
     .. math:: u(x) = \operatorname{reduce}_{i:\, s_i \ge \tau}\; m(p_i)
@@ -81,12 +62,12 @@ class DetectionUncertainty(AbstractRanking):
         empty: what an image without such a detection gets.
         score_thresh: the least score of a detection that counts; 0 for all.
         normalize: divide the entropy by its largest value, see :func:`normalized_entropy`.
+        of: what p is: ``posterior``, or ``mean_of_views``, the mean over dropout passes or members. Elezi et al.'s rows
+            "MC-dropout" and "Ensemble" are the entropy of that mean. An ensemble's posterior is its mean already.
 
     Raises:
         ConfigError: a value is unknown, out of range, or ``normalize`` is asked for another measure than the entropy.
     """
-
-    needs = Need.POSTERIOR
 
     def __init__(
         self,
@@ -95,6 +76,7 @@ class DetectionUncertainty(AbstractRanking):
         empty: float = 0.0,
         score_thresh: float = 0.0,
         normalize: bool = False,
+        of: Literal["posterior", "mean_of_views"] = "posterior",
     ) -> None:
         if measure not in _MEASURES:
             raise ConfigError(f"measure must be one of {', '.join(_MEASURES)}, got {measure!r}")
@@ -106,30 +88,27 @@ class DetectionUncertainty(AbstractRanking):
             raise ConfigError(f"empty must be finite, got {empty}")
         if normalize and measure != "entropy":
             raise ConfigError(f"normalize must be false for measure {measure!r}: only the entropy has a scale")
+        if of not in _SOURCES:
+            raise ConfigError(f"of must be one of {', '.join(_SOURCES)}, got {of!r}")
+        super().__init__(reduction, empty)
         self.measure = normalized_entropy if normalize else _MEASURES[measure]
-        self.reduction: Reduction = reduction
-        self.empty = empty
         self.score_thresh = check_score_thresh(score_thresh)
+        self.of = of
+        self.needs = _SOURCES[of]
 
-    def utility(self, context: Context) -> Tensor:
-        """``Float[U]``: the reduced measure of each image.
+    def object_values(self, context: Context) -> ObjectValues:
+        """Measure the detections that reach the threshold.
 
         Raises:
             ValueError: there is a score threshold, and the predictions have no scores.
         """
         predictions = context.predictions
-        assert predictions.posterior is not None, "Need.POSTERIOR was declared"
         chosen = confident(predictions, self.score_thresh)
-        values = value_of(self.measure, predictions.posterior, chosen)
-        return reduce_instances(values, predictions.row[chosen], predictions.num_images, self.reduction, self.empty)
+        if self.of == "posterior":
+            assert predictions.posterior is not None, "Need.POSTERIOR was declared"
+            return ObjectValues(chosen, value_of(self.measure, predictions.posterior, chosen))
+        assert predictions.views is not None, "Need.VIEWS was declared"
+        return ObjectValues(chosen, value_of(self._of_mean, predictions.views, chosen))
 
-
-def check_score_thresh(score_thresh: float) -> float:
-    """Give back a threshold that lies in [0, 1].
-
-    Raises:
-        ConfigError: it does not.
-    """
-    if not 0 <= score_thresh <= 1:
-        raise ConfigError(f"score_thresh must be in [0, 1], got {score_thresh}")
-    return score_thresh
+    def _of_mean(self, views: Posterior) -> Tensor:
+        return self.measure(Posterior(views.probs.mean(0), views.form))

@@ -10,8 +10,15 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
-from alpl.acquisition.base import AbstractRanking, Context
-from alpl.acquisition.detection_uncertainty import check_score_thresh, confident, normalized_entropy, value_of
+from alpl.acquisition.base import Context
+from alpl.acquisition.detection_uncertainty import normalized_entropy
+from alpl.acquisition.object_ranking import (
+    AbstractObjectRanking,
+    ObjectValues,
+    check_score_thresh,
+    confident,
+    value_of,
+)
 from alpl.errors import ConfigError
 from alpl.predictions import Form, Need, Posterior
 from alpl.reduce import reduce_instances
@@ -56,7 +63,7 @@ def _products(probs: Tensor) -> Tensor:
 
 
 @final
-class FlipInconsistency(AbstractRanking):
+class FlipInconsistency(AbstractObjectRanking):
     r"""Images with an object on which the network is unsure and which it sees otherwise in the mirror.
 
     .. math:: A(\Delta_i) = H(\Delta_i) \cdot I(\Delta_i) \text{ conditioned on } C(\Delta_i) \ge \tau_1, \qquad
@@ -77,7 +84,7 @@ class FlipInconsistency(AbstractRanking):
         ConfigError: a value is unknown or out of range.
     """
 
-    needs = Need.POSTERIOR | Need.FLIP
+    needs = Need.FLIP  # the first view is the posterior: it need not be stored once more
 
     def __init__(
         self,
@@ -89,32 +96,35 @@ class FlipInconsistency(AbstractRanking):
             raise ConfigError(f"measure must be one of {', '.join(_MEASURES)}, got {measure!r}")
         if candidates < 1:
             raise ConfigError(f"candidates must be >= 1, got {candidates}")
+        super().__init__("max", empty=0.0)
         self.measure = measure
         self.score_thresh = check_score_thresh(score_thresh)
         self.candidates = candidates
 
-    def utility(self, context: Context) -> Tensor:
-        """``Float[U]``: the value of each image, >= 0.
+    def object_values(self, context: Context) -> ObjectValues:
+        """Value the detections that reach the threshold, each >= 0; of ``two_stage`` those of the candidates only.
 
         Raises:
             ValueError: there are not two views, or a score threshold and no scores.
         """
         predictions = context.predictions
-        posterior, views = predictions.posterior, predictions.views
-        assert posterior is not None and views is not None, "Need.POSTERIOR and Need.FLIP were declared"
+        assert predictions.views is not None, "Need.FLIP was declared"
         chosen = confident(predictions, self.score_thresh)
+        if self.measure == "two_stage":
+            row, doubt = predictions.row[chosen], value_of(_doubt, predictions.views, chosen)
+            largest = reduce_instances(doubt, row, predictions.num_images, "max", empty=0.0)
+            chosen = chosen[_highest(largest, self.candidates, context.generator("candidates"))[row]]
+        measure = _product if self.measure == "product" else inconsistency
+        return ObjectValues(chosen, value_of(measure, predictions.views, chosen))
 
-        def largest(values: Tensor) -> Tensor:
-            return reduce_instances(values, predictions.row[chosen], predictions.num_images, "max", empty=0.0)
 
-        disagreement = value_of(inconsistency, views, chosen)
-        if self.measure == "inconsistency":
-            return largest(disagreement)
-        doubt = value_of(normalized_entropy, posterior, chosen)
-        if self.measure == "product":
-            return largest(doubt * disagreement)
-        kept = _highest(largest(doubt), self.candidates, context.generator("candidates"))
-        return torch.where(kept, largest(disagreement), 0.0)
+def _doubt(views: Posterior) -> Tensor:
+    """``Float[I]``: the entropy of the image as it is."""
+    return normalized_entropy(views[0])
+
+
+def _product(views: Posterior) -> Tensor:
+    return inconsistency(views) * _doubt(views)
 
 
 def _highest(values: Tensor, number: int, draws: torch.Generator) -> Tensor:

@@ -5,20 +5,33 @@ from __future__ import annotations
 from typing import final
 
 from alpl.acquisition.base import AbstractAcquisition, Context, Query
-from alpl.neighbors import kcenter_greedy
+from alpl.errors import ConfigError
 from alpl.predictions import Need
+from alpl.selection.kcenter import FEATURE_METRICS, FeatureMetric, kcenter_greedy
 
 
 @final
 class KCenter(AbstractAcquisition):
-    """The image farthest from all labeled and chosen images, again and again; first index on ties."""
+    """The image farthest from all labeled and chosen images, again and again; first index on ties.
+
+    Args:
+        metric: ``euclidean``, or ``cosine`` for one minus the cosine.
+
+    Raises:
+        ConfigError: ``metric`` is neither.
+    """
 
     needs = Need.IMAGE_FEATURES | Need.LABELED
 
+    def __init__(self, metric: FeatureMetric = "euclidean") -> None:
+        if metric not in FEATURE_METRICS:
+            raise ConfigError(f"acquisition.metric must be one of {', '.join(FEATURE_METRICS)}, got {metric}")
+        self.metric: FeatureMetric = metric
+
     def select(self, context: Context) -> Query:
-        """See :func:`alpl.neighbors.kcenter_greedy`; the utility is the distance at which an image was chosen."""
+        """See :func:`alpl.selection.kcenter.kcenter_greedy`; the utility is the distance at which each was chosen."""
         assert context.labeled is not None, "Need.LABELED was declared"
         features, centers = context.predictions.image_features, context.labeled.image_features
         assert features is not None and centers is not None, "Need.IMAGE_FEATURES was declared"
-        picks, distances = kcenter_greedy(features, centers, context.budget)
-        return Query(context.predictions.index.cpu()[picks.cpu()], distances.cpu().double())
+        picks, distances = kcenter_greedy(features, centers, context.budget, metric=self.metric)
+        return Query(context.predictions.index.cpu()[picks.cpu()], distances)

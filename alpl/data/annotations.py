@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from alpl.data.image_files import ImageFiles, read_size
-from alpl.data.objects import DetectionSplits, Objects, ObjectTable
+from alpl.data.objects import AbstractDetectionSource, DetectionSplits, Objects, ObjectTable
 from alpl.errors import ConfigError, DataError
 from alpl.processes import rank
 
@@ -122,6 +122,23 @@ class Policy(NamedTuple):
             raise ConfigError(f"bad must be one of {', '.join(get_args(Bad))}, got {self.bad!r}")
         if self.cache_bytes < 0:
             raise ConfigError(f"cache_bytes must be >= 0, got {self.cache_bytes}")
+
+
+class AbstractAnnotatedFiles(AbstractDetectionSource):
+    """A detection data set of image files with annotations, which are checked when they are read.
+
+    Args:
+        bad: what is done about bad annotations; see :data:`Bad`.
+        verify_images: decode every image before training.
+        cache_bytes: budget for decoded images; see :class:`alpl.data.image_files.ImageFiles`.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    def __init__(self, *, bad: Bad = "error", verify_images: bool = False, cache_bytes: int = 0) -> None:
+        self.policy = Policy(bad, verify_images, cache_bytes)
+        self.policy.check()
 
 
 def make_splits(

@@ -62,6 +62,10 @@ class AbstractPoolDataModule(LightningDataModule, ABC):
         """What a module must know of the data to be made, e.g. ``num_classes``."""
 
     @abstractmethod
+    def count_classes(self, targets: Any) -> Tensor:
+        """``Long[K]``: how many of the oracle's answers are of each class: images, or objects in detection."""
+
+    @abstractmethod
     def image_sizes(self, index: Index) -> Tensor:
         """``Long[n 2]``: height and width of the training images ``index``."""
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, final, get_args
 
-from alpl.data.annotations import Annotations, Bad, Policy, Problem, make_splits
-from alpl.data.objects import AbstractDetectionSource, DetectionSplits
+from alpl.data.annotations import AbstractAnnotatedFiles, Annotations, Bad, Problem, make_splits
+from alpl.data.objects import DetectionSplits
 from alpl.errors import ConfigError, DataError
 
 TEST = "val2017"  # 5,000 images, of which none is in train2014 or train2017
@@ -20,9 +20,54 @@ Listing: TypeAlias = Literal["as_written", "as_released"]
 `as_released`: those with an annotation (82,081 of train2014's 82,783), in the order of their first one, as the SSD
 code that the papers build on does: seeded shuffles of positions choose other images otherwise."""
 
+Crowds: TypeAlias = Literal["as_written", "as_released"]
+"""What a crowd ("iscrowd") is in training. `as_written`: difficult, and so left out, as COCO's definition does not
+count it. `as_released`: an object as any other, as the code of the works on active learning has it. In the test it is
+always difficult."""
+
+
+class _AbstractCOCO(AbstractAnnotatedFiles):
+    """Annotations in COCO's JSON, one file a split.
+
+    Args:
+        listing: which training images, in which order; see :data:`Listing`.
+        crowds: what crowds are in training; see :data:`Crowds`.
+        options: see :class:`alpl.data.annotations.AbstractAnnotatedFiles`.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    name: str
+    """What messages call the data set."""
+    train: tuple[Path, Path]
+    """The file of annotations and the folder of images; a subclass sets both splits."""
+    test: tuple[Path, Path]
+
+    def __init__(self, *, listing: Listing = "as_written", crowds: Crowds = "as_written", **options: Any) -> None:
+        super().__init__(**options)
+        for name, value, allowed in (("listing", listing, get_args(Listing)), ("crowds", crowds, get_args(Crowds))):
+            if value not in allowed:
+                raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+        self.listing = listing
+        self.crowds = crowds
+
+    @final
+    def load(self) -> DetectionSplits:
+        """Read and check the annotations.
+
+        Raises:
+            DataError: files are missing, or annotations are bad and not to be skipped.
+        """
+        train, classes = _read(*self.train, "train", self.listing)
+        if self.crowds == "as_released":
+            train.difficult = bytearray(len(train.difficult))
+        test, _ = _read(*self.test, "test", "as_written")
+        return make_splits(self.name, train, test, classes, self.policy)
+
 
 @final
-class COCO(AbstractDetectionSource):
+class COCO(_AbstractCOCO):
     """MS-COCO 2014 or 2017 in the published layout; val2017 is the test set of both.
 
     Labels follow the category ids: 0 is person (id 1), 79 is toothbrush (id 90). Crowds are marked as difficult.
@@ -30,11 +75,40 @@ class COCO(AbstractDetectionSource):
     Args:
         root: the folder that holds ``annotations/instances_train<year>.json``, ``train<year>`` and ``val2017``.
         year: of the training images.
-        listing: which training images, in which order; see :data:`Listing`.
         bad: what is done about bad annotations; see :data:`alpl.data.annotations.Bad`. Both years' published training
             annotations hold two boxes of height 0 (images 200365 and 550395), which `error` would stop at.
-        verify_images: decode every image before training.
-        cache_bytes: budget for decoded images; see :class:`alpl.data.image_files.ImageFiles`.
+        options: ``listing``, see :data:`Listing`; ``crowds``, see :data:`Crowds`; ``verify_images`` and
+            ``cache_bytes``, see :class:`alpl.data.annotations.AbstractAnnotatedFiles`.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    def __init__(self, root: str, year: Literal[2014, 2017] = 2017, *, bad: Bad = "skip_boxes", **options: Any) -> None:
+        super().__init__(bad=bad, **options)
+        if year not in (2014, 2017):
+            raise ConfigError(f"year must be 2014 or 2017, got {year!r}")
+        folder = Path(root).expanduser()
+        self.name = str(folder / "annotations" / f"instances_train{year}.json")
+        self.train = folder / "annotations" / f"instances_train{year}.json", folder / f"train{year}"
+        self.test = folder / "annotations" / f"instances_{TEST}.json", folder / TEST
+
+
+@final
+class COCOFolder(_AbstractCOCO):
+    """A user's own images with annotations in COCO's format, one file a split.
+
+    The classes are the categories of the training file, in the order of their ids; the test file's are matched by
+    name.
+
+    Args:
+        root: what the other paths are relative to.
+        train_annotations: JSON file of the training images.
+        train_images: the folder that its file names refer to.
+        test_annotations: JSON file of the test images.
+        test_images: the folder that its file names refer to.
+        name: what messages call the data set; by default its folder. Unlike the folder it is a part of a run's key.
+        options: see :class:`COCO`; ``bad`` is ``error`` by default.
 
     Raises:
         ConfigError: a value is out of range.
@@ -43,84 +117,19 @@ class COCO(AbstractDetectionSource):
     def __init__(
         self,
         root: str,
-        year: Literal[2014, 2017] = 2017,
+        train_annotations: str = "annotations/train.json",
+        train_images: str = "train",
+        test_annotations: str = "annotations/test.json",
+        test_images: str = "test",
         *,
-        listing: Listing = "as_written",
-        bad: Bad = "skip_boxes",
-        verify_images: bool = False,
-        cache_bytes: int = 0,
+        name: str | None = None,
+        **options: Any,
     ) -> None:
-        if year not in (2014, 2017):
-            raise ConfigError(f"year must be 2014 or 2017, got {year!r}")
+        super().__init__(**options)
         folder = Path(root).expanduser()
-        self.folder = COCOFolder(
-            *(str(folder / "annotations" / f"instances_train{year}.json"), str(folder / f"train{year}")),
-            *(str(folder / "annotations" / f"instances_{TEST}.json"), str(folder / TEST)),
-            listing=listing,
-            bad=bad,
-            verify_images=verify_images,
-            cache_bytes=cache_bytes,
-        )
-
-    def load(self) -> DetectionSplits:
-        """Read and check the annotations.
-
-        Raises:
-            DataError: files are missing, or annotations are bad and not to be skipped.
-        """
-        return self.folder.load()
-
-
-@final
-class COCOFolder(AbstractDetectionSource):
-    """A user's own images with annotations in COCO's format, one file a split.
-
-    The classes are the categories of the training file, in the order of their ids; the test file's are matched by
-    name.
-
-    Args:
-        train_annotations: JSON file of the training images.
-        train_images: the folder that its file names refer to.
-        test_annotations: JSON file of the test images.
-        test_images: the folder that its file names refer to.
-        listing: see :class:`COCO`.
-        bad: see :class:`COCO`.
-        verify_images: see :class:`COCO`.
-        cache_bytes: see :class:`COCO`.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-
-    def __init__(
-        self,
-        train_annotations: str,
-        train_images: str,
-        test_annotations: str,
-        test_images: str,
-        *,
-        listing: Listing = "as_written",
-        bad: Bad = "error",
-        verify_images: bool = False,
-        cache_bytes: int = 0,
-    ) -> None:
-        if listing not in get_args(Listing):
-            raise ConfigError(f"listing must be one of {', '.join(get_args(Listing))}, got {listing!r}")
-        self.train = Path(train_annotations).expanduser(), Path(train_images).expanduser()
-        self.test = Path(test_annotations).expanduser(), Path(test_images).expanduser()
-        self.listing = listing
-        self.policy = Policy(bad, verify_images, cache_bytes)
-        self.policy.check()
-
-    def load(self) -> DetectionSplits:
-        """Read and check the annotations.
-
-        Raises:
-            DataError: files are missing, or annotations are bad and not to be skipped.
-        """
-        train, classes = _read(*self.train, "train", self.listing)
-        test, _ = _read(*self.test, "test", "as_written")
-        return make_splits(str(self.train[0]), train, test, classes, self.policy)
+        self.name = name or str(folder)
+        self.train = folder / train_annotations, folder / train_images
+        self.test = folder / test_annotations, folder / test_images
 
 
 class _Box(NamedTuple):

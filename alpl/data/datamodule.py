@@ -164,6 +164,10 @@ class ImageDataModule(AbstractPoolDataModule):
         assert self._candidates is not None, "setup() has set it"
         return self._candidates.index
 
+    def count_classes(self, targets: Tensor) -> Tensor:
+        """See the base class."""
+        return targets.bincount(minlength=len(self.classes))
+
     def image_sizes(self, index: Index) -> Tensor:
         """See the base class."""
         return torch.tensor(self.splits.train.images.shape[2:]).expand(len(index), 2)

@@ -149,6 +149,11 @@ class SceneDataModule(AbstractPoolDataModule):
         """The images that dataset indices count."""
         return self.splits.train
 
+    def count_classes(self, targets: Sequence[Objects]) -> Tensor:
+        """See the base class; difficult objects, which training leaves out, do not count."""
+        labels = [each.labels[~each.difficult] for each in targets] or [torch.zeros(0, dtype=torch.long)]
+        return torch.cat(labels).bincount(minlength=len(self.classes))
+
     def image_sizes(self, index: Index) -> Tensor:
         """See the base class."""
         return self.splits.train.sizes[index]

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, final, get_args
+from typing import Any, Literal, TypeAlias, final
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
-from alpl.data.annotations import Annotations, Bad, Policy, make_splits
-from alpl.data.objects import AbstractDetectionSource, DetectionSplits
+from alpl.data.annotations import AbstractAnnotatedFiles, Annotations, make_splits
+from alpl.data.objects import DetectionSplits
 from alpl.data.source import fetch
 from alpl.errors import ConfigError, DataError
 
@@ -29,8 +29,26 @@ the papers build on does, so that boxes lack their last row and column."""
 SHIFTS: dict[str, tuple[float, float]] = {"as_written": (-1.0, 0.0), "as_released": (-1.0, -1.0)}
 
 
+class _AbstractVOC(AbstractAnnotatedFiles):
+    """Annotations in VOC's XML.
+
+    Args:
+        box_offset: what the written corners mean; see :data:`BoxOffset`.
+        options: see :class:`alpl.data.annotations.AbstractAnnotatedFiles`.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    def __init__(self, *, box_offset: BoxOffset = "as_written", **options: Any) -> None:
+        super().__init__(**options)
+        if box_offset not in SHIFTS:
+            raise ConfigError(f"box_offset must be one of {', '.join(SHIFTS)}, got {box_offset!r}")
+        self.shift = SHIFTS[box_offset]
+
+
 @final
-class VOC(AbstractDetectionSource):
+class VOC(_AbstractVOC):
     """PASCAL VOC 2007, 2012, or 2007+2012 (16,551 training images), in the published layout.
 
     Training images come in the order of ``ImageSets/Main/<train>.txt``, those of 2007 before those of 2012. The test
@@ -41,11 +59,9 @@ class VOC(AbstractDetectionSource):
         year: of the training images.
         train: list of training images.
         test: list of test images of VOC2007.
-        bad: what is done about bad annotations; see :data:`alpl.data.annotations.Bad`.
-        verify_images: decode every image before training.
         download: fetch what is missing (about 0.9 GB for 2007, 2 GB for 2012), with torchvision.
-        box_offset: what the written corners mean; see :data:`BoxOffset`.
-        cache_bytes: budget for decoded images; see :class:`alpl.data.image_files.ImageFiles`.
+        options: ``box_offset``, see :data:`BoxOffset`; ``bad``, ``verify_images`` and ``cache_bytes``, see
+            :class:`alpl.data.annotations.AbstractAnnotatedFiles`.
 
     Raises:
         ConfigError: a value is out of range.
@@ -58,22 +74,17 @@ class VOC(AbstractDetectionSource):
         *,
         train: str = "trainval",
         test: str = "test",
-        bad: Bad = "error",
-        verify_images: bool = False,
         download: bool = False,
-        box_offset: BoxOffset = "as_written",
-        cache_bytes: int = 0,
+        **options: Any,
     ) -> None:
+        super().__init__(**options)
         if str(year) not in YEARS:  # a bare 2007 on the command line is a number
             raise ConfigError(f"year must be one of {', '.join(YEARS)}, got {year!r}")
         self.root = Path(root).expanduser()
         self.years = YEARS[str(year)]
         self.train = train
         self.test = test
-        self.policy = Policy(bad, verify_images, cache_bytes)
-        self.policy.check()
         self.download = download
-        self.shift = _shift(box_offset)
 
     def prepare(self) -> None:
         """Download the years that are missing, if asked to.
@@ -111,20 +122,18 @@ class VOC(AbstractDetectionSource):
 
 
 @final
-class VOCFolder(AbstractDetectionSource):
+class VOCFolder(_AbstractVOC):
     """A user's own images with VOC annotations: one XML file an image, lists of names as splits.
 
     Args:
         root: holds the folders of images and annotations.
+        name: what messages call the data set; by default its folder. Unlike the folder it is a part of a run's key.
         train_list: text file of training images, one name a line (without ``.jpg`` or ``.xml``), relative to ``root``.
         test_list: text file of test images.
         classes: names of the classes, in the order of the labels; null for all that are found, sorted.
         images: folder of images, relative to ``root``.
         annotations: folder of XML files, relative to ``root``.
-        bad: see :class:`VOC`.
-        verify_images: see :class:`VOC`.
-        box_offset: see :class:`VOC`.
-        cache_bytes: see :class:`VOC`.
+        options: see :class:`VOC`.
 
     Raises:
         ConfigError: a value is out of range.
@@ -137,22 +146,19 @@ class VOCFolder(AbstractDetectionSource):
         test_list: str = "ImageSets/Main/test.txt",
         classes: Sequence[str] | None = None,
         *,
+        name: str | None = None,
         images: str = "JPEGImages",
         annotations: str = "Annotations",
-        bad: Bad = "error",
-        verify_images: bool = False,
-        box_offset: BoxOffset = "as_written",
-        cache_bytes: int = 0,
+        **options: Any,
     ) -> None:
+        super().__init__(**options)
         if classes is not None and (not classes or len(set(classes)) != len(classes)):
             raise ConfigError(f"classes must be different names, at least one, or null, got {list(classes)}")
         self.root = Path(root).expanduser()
+        self.name = name or str(self.root)
         self.lists = self.root / train_list, self.root / test_list
         self.classes = None if classes is None else tuple(classes)
         self.folder = _Folder(self.root, images, annotations)
-        self.policy = Policy(bad, verify_images, cache_bytes)
-        self.policy.check()
-        self.shift = _shift(box_offset)
 
     def load(self) -> DetectionSplits:
         """Read and check the annotations.
@@ -165,8 +171,8 @@ class VOCFolder(AbstractDetectionSource):
             self.folder.read(file, split)
         found = sorted({*train.classes, *test.classes} - {""})
         if self.classes is None and not found:
-            raise DataError(f"{self.root}: no annotation names an object, so that there are no classes")
-        return make_splits(str(self.root), train, test, self.classes or found, self.policy)
+            raise DataError(f"{self.name}: no annotation names an object, so that there are no classes")
+        return make_splits(self.name, train, test, self.classes or found, self.policy)
 
 
 @final
@@ -280,9 +286,3 @@ def _is_number(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
-
-
-def _shift(box_offset: BoxOffset | Any) -> tuple[float, float]:
-    if box_offset not in SHIFTS:
-        raise ConfigError(f"box_offset must be one of {', '.join(get_args(BoxOffset))}, got {box_offset!r}")
-    return SHIFTS[box_offset]

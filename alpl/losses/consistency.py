@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
 
 EPS = 1e-7
 """Added to every probability before its logarithm (as released)."""
@@ -57,7 +56,8 @@ def consistency_loss(
         probs_flipped: the same for the flipped images, in the order of the network (not un-flipped).
         deltas_flipped: the same; x is negated here.
         matched: ``Long[P]`` or ``Long[B P]``: the original prediction that each flipped prediction belongs to, -1 for
-            none; from :func:`mirror_index` (``as_released``) or :func:`match_by_iou` (``as_written``).
+            none; from :func:`mirror_index` (``as_released``) or
+            :func:`alpl.losses.iou_matching.match_by_iou` (``as_written``).
         detach_targets: let no gradient through the first argument of each KL (as released; the paper does not say).
 
     Raises:
@@ -106,43 +106,6 @@ def mirror_index(map_sizes: Sequence[tuple[int, int]], boxes_per_cell: Sequence[
     return torch.cat(parts)
 
 
-@torch.no_grad()
-def match_by_iou(boxes: Tensor, boxes_flipped: Tensor, width: float, chunk: int = 1024) -> Tensor:
-    r"""Pair every flipped prediction with the original of largest overlap (``as_written``).
-
-    .. math:: \Delta'_i = \arg\max_{b \in \{b\}} IoU(b, \hat b_i)
-
-    Elezi et al. Eq. 2, after the flipped boxes are mirrored back. The first of equal overlaps is taken; a box that
-    overlaps nothing has no match. Time O(B P^2), memory O(P chunk).
-
-    Args:
-        boxes: ``Float[B P 4]`` xyxy, decoded.
-        boxes_flipped: ``Float[B P 4]`` xyxy in the flipped images.
-        width: of the images, in the unit of the boxes.
-        chunk: flipped boxes that are compared at a time.
-
-    Returns:
-        ``Long[B P]``, -1 for no match.
-
-    Raises:
-        ValueError: the boxes are not of that shape.
-    """
-    if boxes.ndim != 3 or boxes.shape[-1] != 4 or boxes.shape != boxes_flipped.shape:
-        shapes = f"{list(boxes.shape)} and {list(boxes_flipped.shape)}"
-        raise ValueError(f"boxes and boxes_flipped must be Float[B P 4], got shapes {shapes}")
-    matched = torch.full(boxes.shape[:2], -1, dtype=torch.long, device=boxes.device)
-    if boxes.shape[1] == 0:
-        return matched
-    x1, y1, x2, y2 = boxes_flipped.unbind(-1)
-    restored = torch.stack([width - x2, y1, width - x1, y2], -1)
-    for image, (ours, theirs) in enumerate(zip(boxes, restored, strict=True)):
-        for start in range(0, len(theirs), chunk):
-            overlap = box_iou(theirs[start : start + chunk], ours)
-            best = overlap.max(1)  # NaN for two empty boxes: no match either
-            matched[image, start : start + chunk] = best.indices.where(best.values > 0, -1)
-    return matched
-
-
 def consistency_ramp(step: int, total: int = 120_000, up: float = 32 / 120, down: float = 100 / 120) -> float:
     r"""Weight of the consistency loss (as released; the paper does not mention it).
 
@@ -180,6 +143,11 @@ def consistency_ramp(step: int, total: int = 120_000, up: float = 32 / 120, down
     return 1.0
 
 
+def foreground_of(probs: Tensor) -> Tensor:
+    """``Float[... C]`` -> ``Bool[...]``: the background is not the most probable output (as released)."""
+    return probs[..., 1:].amax(-1) > probs[..., 0]
+
+
 def _kl(target: Tensor, probs: Tensor, detach_target: bool) -> Tensor:
     """``Float[n]``: KL(target, probs)."""
     target = target.detach() if detach_target else target
@@ -188,7 +156,7 @@ def _kl(target: Tensor, probs: Tensor, detach_target: bool) -> Tensor:
 
 def _foreground_pairs(probs: Tensor, matched: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """``Long[n]`` each: image, flipped prediction and original prediction of the pairs that count."""
-    foreground = probs[..., 1:].amax(-1) > probs[..., 0]
+    foreground = foreground_of(probs)
     matched = matched.to(probs.device).expand(probs.shape[:2])
     counts = foreground.gather(1, matched.clamp(min=0)) & (matched >= 0)
     image, flipped = counts.nonzero(as_tuple=True)

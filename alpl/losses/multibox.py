@@ -45,12 +45,14 @@ class UnitObjects(Protocol):
 
 
 class MultiboxLoss(NamedTuple):
-    """The two terms, scalars that carry gradients, and what they were divided by."""
+    """The two terms, scalars that carry gradients, what they were divided by, and what each image has in them."""
 
     classification: Tensor
     localization: Tensor
     num_positives: Tensor
     """``Long[]``, N; both terms are 0 where it is 0."""
+    per_image: Tensor
+    """``Float[B]``: both terms of each image by itself, over its own positives; 0 where it has none. No gradients."""
 
 
 def match(boxes: Tensor, labels: Tensor, priors: Tensor, iou_thresh: float = 0.5) -> tuple[Tensor, Tensor]:
@@ -153,12 +155,16 @@ def multibox_loss(
     wanted = _at_least_single(deltas)
     distances = F.smooth_l1_loss(wanted, encode(boxes.to(wanted), priors.to(wanted), variances), reduction="none")
 
-    num_positives = positive.sum()
+    classification = torch.where(positive | negative, entropies, 0)
+    localization = torch.where(positive, distances.sum(-1), 0)
+    numbers = positive.sum(1)
+    num_positives = numbers.sum()
     scale = num_positives.clamp(min=1)
     return MultiboxLoss(
-        torch.where(positive | negative, entropies, 0).sum() / scale,
-        torch.where(positive, distances.sum(-1), 0).sum() / scale,
+        classification.sum() / scale,
+        localization.sum() / scale,
         num_positives,
+        (classification + localization).detach().sum(1) / numbers.clamp(min=1),
     )
 
 

@@ -66,6 +66,8 @@ class AbstractTrainableModule(AbstractModule):
         optimizer: makes the optimizer from the parameters.
         scheduler: makes the learning rate schedule from the optimizer, or None.
         scheduler_interval: whether the schedule counts epochs or steps.
+        warmup: makes another schedule, which counts steps in any case, or None; the rate is the product of both, so
+            they must be schedules that multiply (such as ``LinearLR`` and ``MultiStepLR``).
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class AbstractTrainableModule(AbstractModule):
         optimizer: MakeOptimizer,
         scheduler: MakeScheduler | None = None,
         scheduler_interval: Literal["epoch", "step"] = "epoch",
+        warmup: MakeScheduler | None = None,
     ) -> None:
         super().__init__()
         if scheduler_interval not in ("epoch", "step"):
@@ -81,6 +84,7 @@ class AbstractTrainableModule(AbstractModule):
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
         self._scheduler_interval = scheduler_interval
+        self._make_warmup = warmup
 
     @classmethod
     @abstractmethod
@@ -89,10 +93,13 @@ class AbstractTrainableModule(AbstractModule):
 
     @final
     def configure_optimizers(self) -> Any:
-        """Make the optimizer over all trainable parameters, and the schedule."""
+        """Make the optimizer over all trainable parameters, and the schedules."""
         optimizer = self._make_optimizer([p for p in self.parameters() if p.requires_grad])
+        schedules = (
+            [] if self._make_warmup is None else [{"scheduler": self._make_warmup(optimizer), "interval": "step"}]
+        )
         if self._make_scheduler is None:
-            return optimizer
+            return [optimizer], schedules
         scheduler = self._make_scheduler(optimizer)
         if getattr(scheduler, "T_max", 1) < 1:  # torch takes it, and jumps between the full learning rate and 0
             raise ConfigError(
@@ -100,7 +107,7 @@ class AbstractTrainableModule(AbstractModule):
                 "(trainer.max_epochs=-1) needs its own, e.g. 'model.scheduler.T_max=${trainer.max_steps}' "
                 "model.scheduler_interval=step"
             )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": self._scheduler_interval}}
+        return [optimizer], [*schedules, {"scheduler": scheduler, "interval": self._scheduler_interval}]
 
 
 def no_loss(module: torch.nn.Module) -> Tensor:

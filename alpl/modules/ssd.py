@@ -1,4 +1,4 @@
-"""SSD: MultiBox training, and predictions that keep the whole posterior of what survives suppression.
+"""SSD: MultiBox training, with flip consistency and loss prediction where asked for, and detection.
 
 Axes: B images of a batch, P priors, C = K + 1 outputs (0 is the background), D detections of the batch, V views.
 """
@@ -6,7 +6,6 @@ Axes: B images of a batch, P priors, C = K + 1 outputs (0 is the background), D 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, final
 
 import torch
@@ -17,31 +16,41 @@ from alpl.data.batch import Batch
 from alpl.data.objects import Objects
 from alpl.errors import ConfigError
 from alpl.losses.consistency import mirror_index
-from alpl.losses.multibox import multibox_loss
+from alpl.losses.multibox import Kind, multibox_loss
 from alpl.modules.base import AbstractModule, no_loss
+from alpl.modules.consistency import FlipConsistency
+from alpl.modules.detection_features import AbstractDetectionFeatures
 from alpl.modules.detector import AbstractDetector, AbstractTrainableDetector, Suppression
 from alpl.modules.dropout import dropouts, dropped
-from alpl.networks.box_coding import decode, to_absolute
+from alpl.modules.fit_share import steps_of
+from alpl.modules.prior_detections import PriorDetections, posterior_of
+from alpl.networks.loss_prediction import LossPrediction
 from alpl.networks.priors import PriorLayout
-from alpl.networks.ssd import Ssd
-from alpl.postprocess import Detections, detect_batch
-from alpl.predictions import Form, Need, Posterior, Predictions
+from alpl.networks.ssd import Ssd, SsdOutput
+from alpl.predictions import Need, Predictions
 
 
 @final
 class SsdDetector(AbstractTrainableDetector):
-    """SSD with the MultiBox loss on the labeled images of each batch.
+    r"""SSD with the MultiBox loss on the labeled and pseudo-labeled images of each batch.
+
+    .. math:: L = L_{conf} + L_{loc} + w\, L_{con} + \lambda\, L_{rank}
+
+    Elezi et al. Eq. 6 with Eq. 8 for the first term, and the ranking loss of Yoo and Kweon 2019.
 
     Args:
         network: makes the network from ``num_outputs`` and ``boxes_per_cell``.
         layout: the priors; its maps are those of the network.
         num_classes: K.
         num_passes: dropout passes where views are asked for (MC-dropout), V.
+        consistency: flip consistency over all images of a batch, unlabeled ones too; None for none.
+        loss_prediction: makes a module that predicts the loss of images from ``channels``; None for none.
+        features: reads one feature vector a detection; None for none.
         options: metric, evaluation, acquisition, see :class:`alpl.modules.detector.AbstractDetector`; optimizer,
             scheduler, scheduler_interval, see :class:`alpl.modules.base.AbstractTrainableModule`.
 
     Raises:
-        ConfigError: ``num_passes`` is less than 1.
+        ConfigError: ``num_passes`` is less than 1, or ``features`` cannot be read from the network's maps.
     """
 
     def __init__(
@@ -51,26 +60,40 @@ class SsdDetector(AbstractTrainableDetector):
         num_classes: int,
         *,
         num_passes: int = 25,
+        consistency: FlipConsistency | None = None,
+        loss_prediction: Callable[..., LossPrediction] | None = None,
+        features: AbstractDetectionFeatures | None = None,
         **options: Any,
     ) -> None:
         super().__init__(num_classes=num_classes, **options)
         if num_passes < 1:
             raise ConfigError(f"model.num_passes must be >= 1, got {num_passes}")
-        self.network = network(num_outputs=num_classes + 1, boxes_per_cell=layout.boxes_per_cell)
+        self.boxes_per_cell = layout.boxes_per_cell
+        self.network = network(num_outputs=num_classes + 1, boxes_per_cell=self.boxes_per_cell)
         self.priors: Tensor
         self.register_buffer("priors", layout.priors(), persistent=False)
         sides = [(side, side) for side in layout.map_sizes]
         self.mirror: Tensor
-        self.register_buffer("mirror", mirror_index(sides, layout.boxes_per_cell), persistent=False)
+        self.register_buffer("mirror", mirror_index(sides, self.boxes_per_cell), persistent=False)
         self.num_passes = num_passes
-        self.classification_loss = MeanMetric()  # over all batches of all processes
-        self.localization_loss = MeanMetric()
+        channels = self.network.backbone.map_channels
+        self.consistency = consistency
+        self.loss_prediction = None if loss_prediction is None else loss_prediction(channels=channels)
+        if features is not None:
+            features.check(channels)
+        self.features = features
+        names = ["classification_loss", "localization_loss", "pseudo_share"]
+        names += ["class_consistency", "box_consistency"] if consistency else []
+        names += ["ranking_loss"] if loss_prediction else []
+        self.means = nn.ModuleDict({name: MeanMetric() for name in names})  # over all batches of all processes
 
     @property
     def provides(self) -> Need:
-        """Posterior, boxes, image features and flip; views where the network has dropout."""
+        """Posterior, boxes, image features and flip; others where the network or an argument gives them."""
         views = Need.VIEWS if dropouts(self.network) else Need.NOTHING
-        return Need.POSTERIOR | Need.BOXES | Need.IMAGE_FEATURES | Need.FLIP | views
+        features = Need.NOTHING if self.features is None else Need.FEATURES
+        loss = Need.NOTHING if self.loss_prediction is None else Need.PREDICTED_LOSS
+        return Need.POSTERIOR | Need.BOXES | Need.IMAGE_FEATURES | Need.FLIP | views | features | loss
 
     @classmethod
     def ensemble(cls, members: Sequence[AbstractModule]) -> SsdEnsemble:
@@ -78,36 +101,98 @@ class SsdDetector(AbstractTrainableDetector):
         return SsdEnsemble([member for member in members if isinstance(member, SsdDetector)])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """MultiBox loss of the labeled images; zero where there is none."""
-        self.log("train/classification_loss", self.classification_loss, on_step=False, on_epoch=True)
-        self.log("train/localization_loss", self.localization_loss, on_step=False, on_epoch=True)
-        images = batch.images[batch.labeled]
-        if not len(images):
-            return no_loss(self)
-        output = self.network(images)
-        targets = [unit_objects(batch.targets.of(row), images.shape[-1]) for row in range(len(images))]
-        loss = multibox_loss(output.logits, output.deltas, targets, self.priors)
-        self.classification_loss.update(loss.classification.detach())
-        self.localization_loss.update(loss.localization.detach())
-        return loss.classification + loss.localization
+        """Give the loss; without consistency, unlabeled images have no part in it and are not looked at.
+
+        The images and their mirror images go through the network as one batch: batch norm then treats the two that
+        are compared alike, and counts a step once.
+        """
+        check_fills(batch)
+        self._log_means(batch)
+        rows = batch.has_targets.nonzero().flatten()
+        if self.consistency is None:
+            return self.supervised_loss(self.network(batch.images[rows]), batch) if len(rows) else no_loss(self)
+        both = self.network(torch.cat([batch.images, batch.images.flip(-1)]))
+        number = len(batch.images)
+        output, flipped = both.of(slice(number)), both.of(slice(number, None))
+        loss = self.consistency_loss(self.consistency, output, flipped)
+        return loss + (self.supervised_loss(output.of(rows), batch) if len(rows) else no_loss(self))
+
+    def supervised_loss(self, output: SsdOutput, batch: Batch) -> Tensor:
+        """MultiBox loss and ranking loss.
+
+        Args:
+            output: of the images that have targets, at least one.
+            batch: the targets, and whose they are.
+        """
+        side = batch.images.shape[-1]
+        targets = [unit_objects(batch.targets.of(row), side) for row in range(len(output.logits))]
+        labeled = batch.labeled[batch.has_targets]
+        kinds = torch.where(labeled, int(Kind.LABELED), int(Kind.PSEUDO))
+        loss = multibox_loss(output.logits, output.deltas, targets, self.priors, kinds)
+        self._note("classification_loss", loss.classification)
+        self._note("localization_loss", loss.localization)
+        total = loss.classification + loss.localization
+        if self.loss_prediction is None:
+            return total
+        step, steps = steps_of(self)
+        # a pseudo-labeled image has no negatives, so its loss says less than that of a labeled one
+        ranking = self.loss_prediction.loss(output.of(labeled).maps, loss.per_image[labeled], step / steps)
+        self._note("ranking_loss", ranking)
+        return total + self.loss_prediction.weight * ranking
+
+    def consistency_loss(self, consistency: FlipConsistency, output: SsdOutput, flipped: SsdOutput) -> Tensor:
+        """Give the weighted consistency loss; the parts are logged without their weight."""
+        loss = consistency.loss(output, flipped, self.priors, self.mirror)
+        self._note("class_consistency", loss.classes)
+        self._note("box_consistency", loss.localization)
+        return consistency.weight_in(self) * loss.total
+
+    def _log_means(self, batch: Batch) -> None:
+        for name, mean in self.means.items():
+            if name != "pseudo_share" or batch.pseudo is not None:  # without pseudo-labels it would be a row of NaN
+                self.log(f"train/{name}", mean, on_step=False, on_epoch=True)  # type: ignore[arg-type]
+        if batch.pseudo is not None:
+            self._note("pseudo_share", batch.pseudo.float().mean())
+
+    def _note(self, name: str, value: Tensor) -> None:
+        mean = self.means[name]
+        assert isinstance(mean, MeanMetric), "all of them are means"
+        mean.update(value.detach())
 
     def detect(self, batch: Batch, suppression: Suppression, needs: Need) -> Predictions:
         """See the base class.
 
         The partner of a detection in the mirrored image is that of its prior (Elezi et al., as released).
         """
+        check_fills(batch)
         trunk = self.network.trunk(batch.images)
         output = self.network.from_trunk(trunk)
-        views = None
+        found = PriorDetections.find(posterior_of(output.logits), output.deltas, self.priors, suppression)
+        loss = self.loss_prediction
+        return found.predictions(
+            batch,
+            needs,
+            image_features=output.image_features,
+            views=self._views(batch, trunk, found, needs),
+            features=self._features(output, found) if Need.FEATURES in needs else None,
+            predicted_loss=loss(output.maps) if loss is not None and Need.PREDICTED_LOSS in needs else None,
+        )
+
+    def _views(self, batch: Batch, trunk: tuple[Tensor, ...], found: PriorDetections, needs: Need) -> Tensor | None:
+        """``Float[V D C]``, of the detections' priors alone: those of all priors would take V times their memory."""
         if Need.FLIP in needs:
-            mirrored = self.network(batch.images.flip(-1)).logits[:, self.mirror]
-            views = torch.stack([posterior_of(output.logits), posterior_of(mirrored)])
-        elif Need.VIEWS in needs:
-            with dropped(self.network):
-                passes = [self.network.from_trunk(trunk).logits for _ in range(self.num_passes)]
-            views = torch.stack([posterior_of(logits) for logits in passes])
-        found = suppress(posterior_of(output.logits), output.deltas, self.priors, batch, suppression)
-        return found.predictions(batch, needs, views, output.image_features)
+            mirrored = self.network(batch.images.flip(-1)).logits
+            return torch.stack([found.of(found.probs), posterior_of(found.of(mirrored, self.mirror))])
+        if Need.VIEWS not in needs:
+            return None
+        with dropped(self.network):
+            passes = [found.of(self.network.from_trunk(trunk).logits) for _ in range(self.num_passes)]
+        return posterior_of(torch.stack(passes))
+
+    def _features(self, output: SsdOutput, found: PriorDetections) -> Tensor:
+        assert self.features is not None, "Need.FEATURES is provided only with model.features"
+        row, sources = found.detections.row, found.detections.sources
+        return self.features(output.maps, found.unit_boxes, row, sources, self.boxes_per_cell)
 
 
 @final
@@ -134,71 +219,33 @@ class SsdEnsemble(AbstractDetector):
 
     @property
     def provides(self) -> Need:
-        """What a detector provides, and views."""
+        """What every detector provides, and views."""
         return Need.POSTERIOR | Need.BOXES | Need.IMAGE_FEATURES | Need.VIEWS
 
     def detect(self, batch: Batch, suppression: Suppression, needs: Need) -> Predictions:
         """See the base class; image features are those of the first member."""
-        outputs = [member.network(batch.images) for member in self.members]  # type: ignore[operator]
-        views = torch.stack([posterior_of(output.logits) for output in outputs])
+        check_fills(batch)
+        outputs: list[SsdOutput] = [member.network(batch.images) for member in self.members]  # type: ignore[operator]
+        posteriors = torch.stack([posterior_of(output.logits) for output in outputs])
         deltas = torch.stack([output.deltas for output in outputs]).mean(0)
-        found = suppress(views.mean(0), deltas, self.priors, batch, suppression)
-        return found.predictions(batch, needs, views if Need.VIEWS in needs else None, outputs[0].image_features)
+        found = PriorDetections.find(posteriors.mean(0), deltas, self.priors, suppression)
+        views = torch.stack([found.of(posterior) for posterior in posteriors]) if Need.VIEWS in needs else None
+        return found.predictions(batch, needs, image_features=outputs[0].image_features, views=views)
 
 
-@final
-@dataclass(frozen=True)
-class Found:
-    """The detections of a batch, and all posteriors and boxes that they were chosen from.
+def check_fills(batch: Batch) -> None:
+    """Refuse padded images: the priors belong to an input of one size.
 
-    Args:
-        probs: ``Float[B P C]``.
-        boxes: ``Float[B P 4]`` xyxy, pixels of the original images.
-        detections: D of them.
+    Raises:
+        ConfigError: the batch holds padded images.
     """
-
-    probs: Tensor
-    boxes: Tensor
-    detections: Detections
-
-    def predictions(self, batch: Batch, needs: Need, views: Tensor | None, image_features: Tensor) -> Predictions:
-        """Give what ``needs`` names; ``views``: ``Float[V B P C]``."""
-        at = (self.detections.row, self.detections.sources)
-        return Predictions(
-            index=batch.index,
-            row=self.detections.row,
-            posterior=Posterior(self.probs[at], Form.BACKGROUND) if Need.POSTERIOR in needs else None,
-            labels=self.detections.labels,
-            scores=self.detections.scores,
-            boxes=self.boxes[at] if Need.BOXES in needs else None,
-            image_features=image_features.float() if Need.IMAGE_FEATURES in needs else None,
-            views=Posterior(views[:, at[0], at[1]], Form.BACKGROUND) if views is not None else None,
+    if batch.shapes is not None:
+        raise ConfigError(
+            f"data.resize and data.augment must give SSD images of one size, got {batch.shapes.tolist()} (height, "
+            "width) padded to a common one"
         )
 
 
 def unit_objects(objects: Objects, side: int) -> Objects:
     """Turn boxes in pixels of a square input into units of it."""
     return Objects(objects.boxes / side, objects.labels, objects.difficult)
-
-
-def posterior_of(logits: Tensor) -> Tensor:
-    """``[B P C]`` -> probabilities in float32, whatever the precision of the pass."""
-    return logits.float().softmax(-1)
-
-
-def suppress(probs: Tensor, deltas: Tensor, priors: Tensor, batch: Batch, suppression: Suppression) -> Found:
-    """Decode and suppress.
-
-    Suppression works in units of the image, as the works do, so that its IoUs do not depend on the original's size.
-    """
-    assert batch.sizes is not None, "detection batches carry the sizes of the original images"
-    boxes = decode(deltas.float(), priors)
-    detections = detect_batch(
-        probs[..., 1:],
-        torch.cat([boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], -1),
-        score_thresh=suppression.score_thresh,
-        nms_thresh=suppression.nms_thresh,
-        pre_nms_top_k=suppression.pre_nms_top_k,
-        max_detections=suppression.max_detections,
-    )
-    return Found(probs, to_absolute(boxes, batch.sizes[:, None]), detections)

@@ -34,6 +34,11 @@ class SsdOutput(NamedTuple):
     image_features: Tensor
     """``Float[B F]``, global average of the last pretrained layer (fc7 of VGG-16)."""
 
+    def of(self, images: Tensor | slice) -> SsdOutput:
+        """Give what the pass gave for some of its images (``Long[n]``, ``Bool[B]`` or a slice)."""
+        maps = tuple(map_[images] for map_ in self.maps)
+        return SsdOutput(self.logits[images], self.deltas[images], maps, self.image_features[images])
+
 
 class AbstractSsdBackbone(nn.Module, ABC):
     """A backbone in two parts, so that several passes with dropout share what comes before it.

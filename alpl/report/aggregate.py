@@ -112,8 +112,18 @@ def group(runs: Sequence[RunResult], row_order: Sequence[str] = ()) -> list[Vari
     return [Variant(label, tuple(members)) for label, members in variants]
 
 
-def primary_metric(variants: Sequence[Variant]) -> str | None:
-    """Give the first ``test/*`` column of the first variant that has one."""
+def primary_metric(variants: Sequence[Variant], named: str | None = None) -> str | None:
+    """Give the metric that a table shows.
+
+    Args:
+        variants: the table's lines.
+        named: without ``test/``, as an experiment names it; taken where any variant measured it.
+
+    Returns:
+        That one, or the first ``test/*`` column of the first variant that has one; None where nothing is measured.
+    """
+    if named is not None and any(f"test/{named}" in variant.metrics for variant in variants):
+        return f"test/{named}"
     return next((variant.metrics[0] for variant in variants if variant.metrics), None)
 
 
@@ -133,7 +143,7 @@ def _labels(groups: Sequence[Sequence[RunResult]]) -> list[str]:
     row = groups[0][0].row
     if len(groups) == 1:
         return [row]
-    leaves = [dict(_leaves(members[0].config)) for members in groups]
+    leaves = [dict(config_leaves(members[0].config)) for members in groups]
     paths = dict.fromkeys(path for one in leaves for path in one)
     differing = [path for path in paths if len({one.get(path) for one in leaves}) > 1][:MAX_LEAVES]
     named = [", ".join(f"{path}={one.get(path, 'absent')}" for path in differing) for one in leaves]
@@ -143,11 +153,11 @@ def _labels(groups: Sequence[Sequence[RunResult]]) -> list[str]:
     return [f"{row} ({name})" for name in named]
 
 
-def _leaves(config: Any, path: str = "") -> list[Leaf]:
+def config_leaves(config: Any, path: str = "") -> list[Leaf]:
     """Flatten a nested config into (dotted path, value as text), without the seeds."""
     if isinstance(config, Mapping):
         inner = ((f"{path}.{key}" if path else str(key), value) for key, value in config.items())
-        return [leaf for name, value in inner for leaf in _leaves(value, name)]
+        return [leaf for name, value in inner for leaf in config_leaves(value, name)]
     if path.rpartition(".")[2] == "seed":
         return []
     return [(path, config if isinstance(config, str) else json.dumps(config, ensure_ascii=False))]

@@ -8,8 +8,11 @@ from typing import final
 
 from alpl.errors import DataError
 from alpl.report.aggregate import Variant
+from alpl.report.class_figures import plot_class_gains, plot_classes
+from alpl.report.classes import ClassTable
 from alpl.report.curves import learning_curves
 from alpl.report.informativeness import has_histogram, plot_histograms, plot_top_accuracy
+from alpl.report.pseudo_labels import plot_pseudo_labels, pseudo_points
 from alpl.report.style import line_styles, slug
 from alpl.report.tables import WideTable
 from alpl.results import Informativeness
@@ -25,7 +28,8 @@ class FigureFile:
     Args:
         name: the file's name.
         data: the data set that it belongs to.
-        kind: "curves", "informativeness" (all rows) or "histogram" (one row).
+        kind: "curves", "pseudo_labels", "classes", "class_gains", "informativeness" (all rows) or "histogram" (one
+            row).
         alt: what it shows, for those who do not see it.
         png: the file's bytes.
     """
@@ -37,8 +41,14 @@ class FigureFile:
     png: bytes
 
 
-def draw_all(tables: Sequence[WideTable], notes: list[str]) -> list[FigureFile]:
-    """Draw what the runs allow; recordings that cannot be read are named in ``notes`` (appended to)."""
+def draw_all(tables: Sequence[WideTable], classes: Sequence[ClassTable], notes: list[str]) -> list[FigureFile]:
+    """Draw what the runs allow.
+
+    Args:
+        tables: one a data set.
+        classes: one for each data set whose runs tell their classes.
+        notes: recordings that cannot be read are named here (appended to).
+    """
     variants = [variant for table in tables for variant in table.variants]
     # all data is a dashed level and comes last, so that it takes no color from the others
     styles = line_styles(variant.label for variant in sorted(variants, key=lambda one: one.is_all_data))
@@ -54,6 +64,15 @@ def draw_all(tables: Sequence[WideTable], notes: list[str]) -> list[FigureFile]:
         if table.metric is not None:
             alt = f"Learning curves on {data}: {table.metric} against the number of labeled images"
             add(("curves", data), data, "curves", alt, learning_curves(table, styles))
+        if pseudo_points(table):
+            alt = f"Share of pseudo-labels on {data} over the cycles, and what they gain"
+            add(("pseudo_labels", data), data, "pseudo_labels", alt, plot_pseudo_labels(table, styles))
+        for one in (one for one in classes if one.data == data):
+            alt = f"Average precision of each class of {data}, first and last cycle of each row"
+            add(("classes", data), data, "classes", alt, plot_classes(one))
+            if one.gain_cycles:
+                alt = f"Gain of each row over {one.reference} in each class of {data}, cycle by cycle"
+                add(("class_gains", data), data, "class_gains", alt, plot_class_gains(one))
         recorded = {variant.label: _recorded(variant, notes) for variant in table.variants}
         first = {label: [p for p in cycles.get(0, []) if len(p.chosen)] for label, cycles in recorded.items()}
         if first := {label: parts for label, parts in first.items() if parts}:

@@ -3,43 +3,60 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from alpl.report.aggregate import STAGES, Variant, seconds
+from alpl.report.classes import ClassTable
+from alpl.report.comparison import Comparison
 from alpl.report.figures import FigureFile
+from alpl.report.gallery import GalleryPart
 from alpl.report.informativeness import MIN_IMAGES
-from alpl.report.paper import Line
-from alpl.report.tables import WideTable, metric_title, number
+from alpl.report.pseudo_labels import pseudo_points
+from alpl.report.tables import EMPTY, WideTable, metric_title, number
 from alpl.results import RunResult
 
 
-def render(
-    table: str,
-    runs: Sequence[RunResult],
-    tables: Sequence[WideTable],
-    figures: Sequence[FigureFile],
-    caption: str,
-    paper: Sequence[Line],
-    notes: Sequence[str],
-    out: Path,
-) -> str:
-    """Give the page of one table.
+@final
+@dataclass(frozen=True)
+class Contents:
+    """What a page shows.
 
     Args:
-        table: the table's name, the title of the page.
-        runs: its runs.
+        runs: the table's runs.
         tables: one a data set.
         figures: shown inside the page.
         caption: what the experiment says about itself; may be empty.
         paper: ours beside the paper's; may be empty.
+        classes: one for each data set whose runs tell their classes.
+        galleries: queried images; may be empty.
         notes: what the reader must know about the report itself.
+    """
+
+    runs: Sequence[RunResult]
+    tables: Sequence[WideTable]
+    figures: Sequence[FigureFile]
+    caption: str
+    paper: Sequence[Comparison]
+    classes: Sequence[ClassTable]
+    galleries: Sequence[GalleryPart]
+    notes: Sequence[str]
+
+
+def render(table: str, contents: Contents, out: Path) -> str:
+    """Give the page of one table.
+
+    Args:
+        table: the table's name, the title of the page.
+        contents: what it shows.
         out: the folder that the page will lie in, for the links to the run folders.
     """
     environment = Environment(
@@ -49,25 +66,28 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "metric_title": metric_title, "base64": _base64}
-    variants = [variant for one in tables for variant in one.variants]
+    environment.filters |= {"number": number, "metric_title": metric_title, "base64": _base64, "percent": _percent}
+    runs = contents.runs
+    variants = [variant for one in contents.tables for variant in one.variants]
     stages = _stages(variants)
     return environment.get_template("page.html.j2").render(
         table=table,
-        caption=caption,
-        notes=notes,
+        contents=contents,
         status=Counter(run.status for run in runs),
         runs=[(run, _link(run.folder, out)) for run in runs],
         rows=list(dict.fromkeys(variant.label for variant in variants)),
         seeds=sorted({run.seed for run in runs}),
-        tables=tables,
-        figures=figures,
-        paper=paper,
+        pseudo={one.data: pseudo_points(one) for one in contents.tables},
         stages=stages,
         seconds=[(variant, _seconds_per_cycle(variant, stages)) for variant in variants],
         environment=_environment(runs),
         min_images=MIN_IMAGES,
     )
+
+
+def _percent(value: float | None) -> str:
+    """Write a share or a difference of shares in percent; a dash where there is none."""
+    return EMPTY if value is None or math.isnan(value) else f"{100 * value:.1f}"
 
 
 def _base64(data: bytes) -> str:

@@ -51,12 +51,17 @@ class WideTable:
         return shown if point.num_seeds == len(self.variants[line].runs) else f"{shown} (n={point.num_seeds})"
 
 
-def wide_tables(variants: Sequence[Variant]) -> list[WideTable]:
-    """Give one table a data set, in the order of the variants."""
+def wide_tables(variants: Sequence[Variant], named: str | None = None) -> list[WideTable]:
+    """Give one table a data set, in the order of the variants.
+
+    Args:
+        variants: the lines.
+        named: the metric, see :func:`alpl.report.aggregate.primary_metric`.
+    """
     tables = []
     for data in dict.fromkeys(variant.data for variant in variants):
         members = tuple(variant for variant in variants if variant.data == data)
-        metric = primary_metric(members)
+        metric = primary_metric(members, named)
         points = [member.curve(metric) if metric else () for member in members]
         curves = [{point.num_labeled: point for point in curve} for curve in points]
         columns = tuple(sorted({labeled for curve in curves for labeled in curve}))

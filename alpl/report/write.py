@@ -8,10 +8,14 @@ from pathlib import Path
 from alpl.errors import DataError
 from alpl.files import whole_file, write_text
 from alpl.report.aggregate import Variant, group
+from alpl.report.classes import class_tables, classes_csv
+from alpl.report.comparison import Comparison, compare, paper_csv
 from alpl.report.figures import draw_all
-from alpl.report.page import render
-from alpl.report.paper import Line, PaperTable, beside_paper, paper_csv, paper_table
-from alpl.report.tables import long_csv, markdown, seconds_csv, terminal, wide_tables
+from alpl.report.gallery import galleries
+from alpl.report.page import Contents, render
+from alpl.report.paper import PaperTable, paper_table, unknown_keys
+from alpl.report.pseudo_labels import pseudo_csv, pseudo_points
+from alpl.report.tables import WideTable, long_csv, markdown, seconds_csv, terminal, wide_tables
 from alpl.results import RunResult
 
 
@@ -33,19 +37,26 @@ def write_report(table: str, runs: Sequence[RunResult], out: Path, experiments: 
     chosen = _of_table(table, runs)
     about = paper_table(chosen)
     variants = group(chosen, tuple(about.rows))
-    tables = wide_tables(variants)
-    notes: list[str] = []
-    figures = draw_all(tables, notes)
-    lines = _beside(about, variants, experiments, notes)
+    tables = wide_tables(variants, about.metric)
+    notes = [*(f"the experiment's report has an unknown key: {key}" for key in unknown_keys(chosen))]
+    notes += _other_metrics(about, tables)
+    classes = class_tables(variants, about.reference, notes)
+    figures = draw_all(tables, classes, notes)
+    comparisons = _beside(about, variants, experiments, notes)
+    parts = galleries(variants, notes)
     for figure in figures:
         with whole_file(out / figure.name, "wb") as stream:
             stream.write(figure.png)
     write_text(out / "table.csv", long_csv(variants))
     write_text(out / "table.md", markdown(tables))
     write_text(out / "seconds.csv", seconds_csv(variants))
-    if lines:
-        write_text(out / "paper.csv", paper_csv(lines))
-    page = render(table, chosen, tables, figures, about.caption, lines, notes, out)
+    if comparisons:
+        write_text(out / "paper.csv", paper_csv(comparisons))
+    if classes:
+        write_text(out / "classes.csv", classes_csv(classes))
+    if any(pseudo_points(one) for one in tables):
+        write_text(out / "pseudo_labels.csv", pseudo_csv(tables))
+    page = render(table, Contents(chosen, tables, figures, about.caption, comparisons, classes, parts, notes), out)
     write_text(out / "index.html", page)  # last: where the page is, the rest is too
     return out / "index.html"
 
@@ -63,7 +74,8 @@ def summary(runs: Sequence[RunResult]) -> str:
 def _summary(table: str, runs: Sequence[RunResult]) -> str:
     finished = sum(run.status == "finished" for run in runs)
     parts = [f"{table}: {finished} of {len(runs)} runs are finished"]
-    parts.append(terminal(wide_tables(group(runs, tuple(paper_table(runs).rows)))))
+    about = paper_table(runs)
+    parts.append(terminal(wide_tables(group(runs, tuple(about.rows)), about.metric)))
     if failed := [run for run in runs if run.status == "failed"]:
         lines = [f"failed: {run.row} on {run.data}, seed {run.seed}: {run.error}" for run in failed]
         parts.append("\n".join(lines))
@@ -78,7 +90,16 @@ def _of_table(table: str, runs: Sequence[RunResult]) -> list[RunResult]:
     return chosen
 
 
-def _beside(about: PaperTable, variants: Sequence[Variant], experiments: Path | None, notes: list[str]) -> list[Line]:
+def _other_metrics(about: PaperTable, tables: Sequence[WideTable]) -> list[str]:
+    """Say where the metric that the experiment names was not measured."""
+    wanted = f"test/{about.metric}"
+    others = [one for one in tables if about.metric is not None and one.metric not in (None, wanted)]
+    return [f"{one.data}: no run measured {wanted}, so {one.metric} is shown" for one in others]
+
+
+def _beside(
+    about: PaperTable, variants: Sequence[Variant], experiments: Path | None, notes: list[str]
+) -> list[Comparison]:
     if about.paper is None:
         return []
     if experiments is None:
@@ -86,7 +107,7 @@ def _beside(about: PaperTable, variants: Sequence[Variant], experiments: Path | 
 
         experiments = EXPERIMENTS
     try:
-        return beside_paper(about, variants, experiments)
+        return compare(about, variants, experiments)
     except DataError as error:
         notes.append(str(error))
         return []

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alpl.acquisition import Context
-from alpl.acquisition import detection_uncertainty as module
+from alpl.acquisition import object_ranking as module
 from alpl.acquisition.detection_uncertainty import DetectionUncertainty, normalized_entropy
 from alpl.errors import ConfigError
 from alpl.pool import Pool
@@ -128,6 +128,18 @@ def test_half_precision_is_only_for_storage():
     assert torch.equal(DetectionUncertainty().utility(context), DetectionUncertainty().utility(single))
 
 
+def test_the_mean_of_the_views_is_measured_where_that_is_asked_for():
+    acquisition = DetectionUncertainty(of="mean_of_views")
+    assert acquisition.needs is Need.VIEWS and DetectionUncertainty().needs is Need.POSTERIOR
+    context = _context([0, 1], [EVEN, EVEN], number=2)
+    views = torch.tensor([[SURE, HALF], [[0.0, 0, 1.0, 0], HALF]], dtype=torch.float64)
+    object.__setattr__(context.unlabeled, "views", Posterior(views, Form.BACKGROUND))
+    object.__setattr__(context.unlabeled, "posterior", None)
+    assert acquisition.utility(context).tolist() == pytest.approx([LOG2, LOG2])  # SURE of two classes in turn: HALF
+    normalized = DetectionUncertainty(normalize=True, of="mean_of_views").utility(context).tolist()
+    assert normalized == pytest.approx([0.5, 0.5])
+
+
 def test_no_detection_at_all():
     context = _context([], torch.zeros(0, 4), [], number=3, budget=2)
     query = DetectionUncertainty(score_thresh=0.5, empty=0.5).select(context)
@@ -149,6 +161,7 @@ def test_one_output_is_certain_unless_it_is_independent():
     ("options", "message"),
     [
         ({"measure": "bald"}, "measure must be one of entropy, margin, least_confidence, got 'bald'"),
+        ({"of": "views"}, "of must be one of posterior, mean_of_views, got 'views'"),
         ({"reduction": "median"}, "reduction must be one of max, mean, sum, got 'median'"),
         ({"empty": math.nan}, "empty must be finite, got nan"),
         ({"score_thresh": 1.1}, r"score_thresh must be in \[0, 1\], got 1.1"),

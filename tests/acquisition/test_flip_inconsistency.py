@@ -23,7 +23,6 @@ def _context(row, probs, flipped, scores, *, number, budget=1, seed=0, form=Form
     unlabeled = Predictions(
         index=pool.unlabeled,
         row=torch.tensor(row, dtype=torch.long),
-        posterior=Posterior(probs, form),
         scores=None if scores is None else torch.tensor(scores, dtype=torch.float64),
         views=Posterior(torch.stack([probs, flipped]), form),
     )
@@ -120,7 +119,7 @@ def test_the_entropy_is_of_the_image_as_it_is_and_only_confident_objects_count()
     sure = (2 * math.log(2) - 0.75 * LOG3) / math.log(2)
     assert query.pool_utility.tolist() == pytest.approx([LOG3 / 8, sure * LOG3 / 8, 0.0, 0.0])
     assert query.index.tolist() == [1, 3]
-    assert FlipInconsistency().needs == Need.POSTERIOR | Need.FLIP
+    assert FlipInconsistency().needs is Need.FLIP
 
 
 def test_the_two_stages_may_look_at_different_objects():
@@ -142,6 +141,12 @@ def test_the_first_stage_drops_images_of_low_entropy():
     whole = FlipInconsistency("two_stage", candidates=3).utility(context)
     assert torch.equal(whole, FlipInconsistency("two_stage").utility(context))  # 3000 of 3 images
     assert whole.tolist() == pytest.approx([0.8 * math.log(9), LOG3 / 8, LOG3 / 8])
+
+
+def test_only_objects_of_candidates_have_a_value_in_the_second_stage():
+    context = _context([0, 1, 2], [SURE, EVEN, THREE], [[0.9, 0.1], THREE, EVEN], [0.9] * 3, number=3, budget=3)
+    found = FlipInconsistency("two_stage", candidates=2).object_values(context)
+    assert found.chosen.tolist() == [1, 2] and found.values.tolist() == pytest.approx([LOG3 / 8, LOG3 / 8])
 
 
 def test_ties_at_the_border_of_the_first_stage_are_drawn_by_the_seed():
@@ -198,5 +203,5 @@ def test_other_than_two_views_are_an_error(shape):
 
 
 def test_without_views_it_says_what_it_needs(context_of):
-    with pytest.raises(AssertionError, match=r"Need\.POSTERIOR and Need\.FLIP were declared"):
+    with pytest.raises(AssertionError, match=r"Need\.FLIP was declared"):
         FlipInconsistency().select(context_of([[0.5, 0.5]]))

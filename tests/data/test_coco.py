@@ -51,6 +51,14 @@ def test_as_released_keeps_annotated_images_in_the_order_of_their_first_annotati
     assert splits.test.names == tuple(f"{number:012d}.png" for number in (30, 20))  # never reordered
 
 
+def test_as_released_crowds_are_objects_in_training(root):
+    splits = COCO(str(root), bad="error", crowds="as_released").load()
+    assert [each.difficult.tolist() for each in splits.train_objects] == [[False], [], [False, False], [False]]
+    _edit(root, lambda content: [each.update(iscrowd=1) for each in content["annotations"]], "val2017")
+    splits = COCO(str(root), bad="error", crowds="as_released").load()
+    assert [each.difficult.tolist() for each in splits.test_objects] == [[True], [True]]
+
+
 def test_2014_is_tested_on_val2017(tmp_path):
     splits = COCO(str(make_coco(tmp_path, 2014)), 2014).load()
     assert "train2014" in splits.train.paths[0] and "val2017" in splits.test.paths[0]
@@ -64,8 +72,8 @@ def test_a_folder_of_ones_own_matches_classes_by_name(root):
             each["category_id"] += 1000
 
     _edit(root, renumber, "val2017")
-    files = [str(annotation_file(root, name)) for name in ("train2017", "val2017")]
-    splits = COCOFolder(files[0], str(root / "train2017"), files[1], str(root / "val2017")).load()
+    files = [f"annotations/instances_{name}.json" for name in ("train2017", "val2017")]
+    splits = COCOFolder(str(root), files[0], "train2017", files[1], "val2017").load()
     assert [each.labels.tolist() for each in splits.test_objects] == [[2], [1]]
 
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alpl.losses.consistency import EPS, consistency_loss, consistency_ramp, match_by_iou, mirror_index
+from alpl.losses.consistency import EPS, consistency_loss, consistency_ramp, mirror_index
 
 # --- Eq. 3 to 5, pair by pair
 
@@ -164,33 +164,6 @@ def test_flipped_feature_maps_are_in_the_mirrored_order():
     assert torch.equal(head.flip(2).flatten(1), head.flatten(1)[:, index])
 
 
-def _iou(a, b):
-    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    if w <= 0 or h <= 0:
-        return 0.0
-    return w * h / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - w * h)
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 12), st.integers(1, 5))
-def test_the_match_is_the_largest_overlap_of_the_box_mirrored_back(seed, images, priors, chunk):
-    draws = torch.Generator().manual_seed(seed)
-    corner = torch.randint(0, 20, (2, images, priors, 2), generator=draws).double()
-    ours, flipped = torch.cat([corner, corner + torch.randint(0, 9, corner.shape, generator=draws)], -1)
-    matched = match_by_iou(ours, flipped, width=30, chunk=chunk).tolist()
-    for image in range(images):
-        for i, (x1, y1, x2, y2) in enumerate(flipped[image].tolist()):
-            overlaps = [_iou(box, (30 - x2, y1, 30 - x1, y2)) for box in ours[image].tolist()]
-            best = overlaps.index(max(overlaps)) if max(overlaps) > 0 else -1
-            assert matched[image][i] == best
-
-
-def test_mirrored_boxes_are_matched_with_themselves():
-    boxes = torch.tensor([[[0.0, 0, 10, 10], [60, 0, 80, 30], [40, 40, 50, 99]]])
-    flipped = torch.stack([100 - boxes[..., 2], boxes[..., 1], 100 - boxes[..., 0], boxes[..., 3]], -1)[:, [2, 0, 1]]
-    assert match_by_iou(boxes, flipped, width=100).tolist() == [[2, 0, 1]]
-    assert match_by_iou(boxes[:, :0], flipped[:, :0], width=100).shape == (1, 0)
-
-
 # --- the ramp
 
 
@@ -243,8 +216,6 @@ def test_shapes_that_do_not_belong_together_are_errors(changed, message):
 def test_other_errors():
     with pytest.raises(ValueError, match="boxes_per_cell must be given for 2 maps, got 1"):
         mirror_index([(1, 1), (2, 2)], [1])
-    with pytest.raises(ValueError, match=r"must be Float\[B P 4\], got shapes \[1, 2, 4\] and \[1, 3, 4\]"):
-        match_by_iou(torch.zeros(1, 2, 4), torch.zeros(1, 3, 4), width=1)
     for step, total in [(-1, 5), (6, 5), (0, 0)]:
         with pytest.raises(ValueError, match=f"step must be in .* got {step} and {total}"):
             consistency_ramp(step, total)

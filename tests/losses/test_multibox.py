@@ -1,82 +1,14 @@
 import math
-from typing import NamedTuple
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from multibox_reference import NOTHING, Unit, loss_reference, match_reference
 
 from alpl.data.objects import Objects
 from alpl.losses.multibox import Kind, hard_negatives, match, multibox_loss
 from alpl.networks.priors import TINY_96, VOC_300
-
-
-class Unit(NamedTuple):
-    boxes: torch.Tensor
-    labels: torch.Tensor
-
-
-NOTHING = Unit(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
-
-
-# --- slow references, from Liu et al. 2016, sec. 2.2, and Elezi et al., Eq. 8
-
-
-def _corners(prior):
-    cx, cy, w, h = prior
-    return cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2
-
-
-def _iou(a, b):
-    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
-    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-    both = width * height
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
-
-
-def _match_reference(boxes, labels, priors, thresh):
-    overlaps = [[_iou(box, _corners(prior)) for prior in priors] for box in boxes]
-    targets, matched = [], []
-    for p, prior in enumerate(priors):
-        column = [row[p] for row in overlaps]
-        best = max(range(len(boxes)), key=lambda n: column[n], default=None)  # max gives the first
-        targets.append(labels[best] + 1 if best is not None and column[best] >= thresh else 0)
-        matched.append(boxes[best] if best is not None else _corners(prior))
-    for n, row in enumerate(overlaps):
-        best = max(range(len(priors)), key=lambda p: row[p])
-        targets[best], matched[best] = labels[n] + 1, boxes[n]
-    return targets, matched
-
-
-def _smooth_l1(x):
-    return 0.5 * x * x if abs(x) < 1 else abs(x) - 0.5
-
-
-def _loss_reference(logits, deltas, targets, priors, kinds):
-    confidence = localization = 0.0
-    total = 0
-    for image, (outputs, offsets, target, kind) in enumerate(zip(logits, deltas, targets, kinds, strict=True)):
-        assert len(outputs) == len(priors), image
-        if kind == Kind.UNLABELED:
-            continue
-        labels, boxes = _match_reference(target.boxes.tolist(), target.labels.tolist(), priors, 0.5)
-        logs = [[value - math.log(sum(math.exp(other) for other in row)) for value in row] for row in outputs]
-        positives = [p for p, label in enumerate(labels) if label]
-        total += len(positives)
-        for p in positives:
-            confidence -= logs[p][labels[p]]
-            (x1, y1, x2, y2), (dx, dy, dw, dh) = boxes[p], priors[p]
-            wanted = [
-                ((x1 + x2) / 2 - dx) / dw / 0.1,
-                ((y1 + y2) / 2 - dy) / dh / 0.1,
-                math.log((x2 - x1) / dw) / 0.2,
-                math.log((y2 - y1) / dh) / 0.2,
-            ]
-            localization += sum(_smooth_l1(a - b) for a, b in zip(offsets[p], wanted, strict=True))
-        if kind == Kind.LABELED:
-            background = sorted((-logs[p][0] for p, label in enumerate(labels) if not label), reverse=True)
-            confidence += sum(background[: 3 * len(positives)])
-    return (confidence / total, localization / total, total) if total else (0.0, 0.0, 0)
 
 
 def _random_case(seed, num_images=4, num_priors=30, num_outputs=4, max_objects=5):
@@ -105,7 +37,7 @@ def _random_case(seed, num_images=4, num_priors=30, num_outputs=4, max_objects=5
 def test_match_is_the_loop(seed, thresh):
     *_, targets, priors = _random_case(seed, num_images=1, max_objects=8)
     labels, boxes = match(*targets[0], priors, thresh)
-    expected_labels, expected_boxes = _match_reference(
+    expected_labels, expected_boxes = match_reference(
         targets[0].boxes.tolist(), targets[0].labels.tolist(), priors.tolist(), thresh
     )
     assert labels.tolist() == expected_labels
@@ -191,10 +123,18 @@ def test_negatives_are_the_top_of_what_is_not_positive(seed, ratio):
 def test_loss_is_the_loop(seed, kinds):
     logits, deltas, targets, priors = _random_case(seed)
     loss = multibox_loss(logits, deltas, targets, priors, torch.tensor(kinds))
-    expected = _loss_reference(logits.tolist(), deltas.tolist(), targets, priors.tolist(), kinds)
+    expected = loss_reference(logits.tolist(), deltas.tolist(), targets, priors.tolist(), kinds)
     assert loss.num_positives.item() == expected[2]
     assert loss.classification.item() == pytest.approx(expected[0], rel=1e-9, abs=1e-12)
     assert loss.localization.item() == pytest.approx(expected[1], rel=1e-9, abs=1e-12)
+    assert loss.per_image.tolist() == pytest.approx(expected[3], rel=1e-9, abs=1e-12)
+
+
+def test_one_image_by_itself_is_the_batch():
+    logits, deltas, targets, priors = _random_case(1, num_images=1)
+    loss = multibox_loss(logits.requires_grad_(), deltas, targets, priors)
+    assert loss.num_positives > 0 and not loss.per_image.requires_grad
+    assert loss.per_image.tolist() == pytest.approx([(loss.classification + loss.localization).item()])
 
 
 def test_without_kinds_every_image_is_labeled():

@@ -1,6 +1,7 @@
 """The detector: whole posteriors of what survives suppression, views aligned by prior, and runs from end to end."""
 
 import json
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
@@ -12,14 +13,17 @@ from alpl.data.batch import Batch
 from alpl.data.objects import Objects
 from alpl.data.scene_batches import FlatObjects
 from alpl.metrics.voc_ap import VOCAveragePrecision
+from alpl.modules.detection_features import PointFeatures, RoiFeatures
 from alpl.modules.detector import Suppression
 from alpl.modules.ssd import SsdDetector
 from alpl.networks.box_coding import decode
+from alpl.networks.loss_prediction import LossPrediction
 from alpl.networks.priors import TINY_96
 from alpl.networks.ssd import Ssd, TinySsd
 from alpl.predictions import Form, Need
 
 NUM_CLASSES = 3
+EXTRAS = {"features": RoiFeatures(), "loss_prediction": LossPrediction}
 ALL = Need.POSTERIOR | Need.BOXES | Need.IMAGE_FEATURES | Need.VIEWS
 
 
@@ -92,9 +96,49 @@ def test_the_flip_view_is_the_mirrored_cell_of_the_mirrored_image():
 
 
 def test_only_what_is_needed_is_given():
-    found = detector().predict_batch(batch_of(), Need.NOTHING)
-    assert found.posterior is found.boxes is found.image_features is found.views is None
+    found = detector(**EXTRAS).predict_batch(batch_of(), Need.NOTHING)
+    given = {name for name in ("index", "row", "labels", "scores") if getattr(found, name) is not None}
+    assert {field.name for field in fields(found) if getattr(found, field.name) is not None} == given
     assert len(found.labels) == len(found.scores) == len(found.row)
+
+
+@pytest.mark.parametrize(
+    ("needs", "images"),
+    [(Need.POSTERIOR | Need.FEATURES | Need.PREDICTED_LOSS, 3), (Need.FLIP, 6), (Need.NOTHING, 3), (Need.VIEWS, 3)],
+)
+def test_the_mirrored_pass_is_made_only_where_it_is_asked_for(needs, images):
+    module, seen = detector(**EXTRAS), []
+    module.network.backbone.layers.register_forward_hook(lambda layer, given, out: seen.append(len(out)))
+    module.predict_batch(batch_of(), needs)
+    assert sum(seen) == images
+
+
+@torch.no_grad()
+def test_features_are_those_of_the_detections_boxes_and_cells():
+    needs = Need.FEATURES | Need.BOXES | Need.POSTERIOR
+    batch = batch_of()
+    for features in (RoiFeatures(level=2), PointFeatures()):
+        module = detector(features=features)
+        found = module.predict_batch(batch, needs)
+        output = module.network(batch.images)
+        assert found.features.shape == (len(found.row), 8) and len(found.row) > 3
+        scale = batch.sizes[found.row][:, [1, 0, 1, 0]]
+        probs = output.logits.softmax(-1)
+        sources = [
+            int((probs[row] == mine).all(-1).nonzero())
+            for row, mine in zip(found.row, found.posterior.probs, strict=True)
+        ]
+        expected = features(output.maps, found.boxes / scale, found.row, torch.tensor(sources), TINY_96.boxes_per_cell)
+        torch.testing.assert_close(found.features, expected, atol=1e-4, rtol=1e-4)
+    assert Need.FEATURES in module.provides and Need.FEATURES not in detector().provides
+
+
+@torch.no_grad()
+def test_predicted_losses_are_given_image_by_image():
+    module, batch = detector(loss_prediction=LossPrediction), batch_of()
+    found = module.predict_batch(batch, Need.PREDICTED_LOSS)
+    assert torch.equal(found.predicted_loss, module.loss_prediction(module.network(batch.images).maps))
+    assert Need.PREDICTED_LOSS in module.provides and Need.PREDICTED_LOSS not in detector().provides
 
 
 def test_the_loss_is_that_of_the_labeled_images_alone():
@@ -140,7 +184,10 @@ def metrics(run: Path, cycle: int) -> dict:
     return json.loads((run / f"cycle_0{cycle}" / "metrics.json").read_text())
 
 
-@pytest.mark.parametrize("extra", [[], ["num_members=2"], ["data.labeled_fraction=0.5", "data.num_workers=1"]])
+@pytest.mark.parametrize(
+    "extra",
+    [[], ["num_members=2"], ["data.labeled_fraction=0.5", "data.num_workers=1"], ["method=llal"], ["method=elezi"]],
+)
 def test_runs_from_end_to_end_and_twice_the_same(tmp_path: Path, extra: list[str]) -> None:
     first, second = (alpl(tmp_path / name, *RUN, *extra).run_folder() for name in ("first", "second"))
     assert metrics(first, 1)["num_labeled"] == 12 and 0 <= metrics(first, 1)["test/map"] <= 1

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from urllib.parse import unquote
 
 import pytest
+from fake_detection import make_cycle_paper, make_detection_run, make_detection_sweep, mean_value
 from fake_runs import accuracy, make_paper, make_run, make_sweep
 from PIL import Image
 
@@ -182,3 +183,64 @@ def test_summary_of_several_tables_has_a_part_for_each(tmp_path):
         make_run(tmp_path, table, "random")
     heads = [line for line in summary(find_runs([tmp_path])).splitlines() if "finished" in line]
     assert heads == ["t: 1 of 1 runs are finished", "u: 1 of 1 runs are finished"]
+
+
+# --- detection
+
+
+@pytest.fixture(scope="module")
+def detection(tmp_path_factory):
+    root = tmp_path_factory.mktemp("detection")
+    make_detection_sweep(root / "runs", report=make_cycle_paper(root / "experiments"))
+    return write(root, "elezi/table1").parent
+
+
+def test_detection_adds_its_files(detection):
+    names = {path.name for path in detection.iterdir()}
+    assert {"paper.csv", "classes.csv", "pseudo_labels.csv", "index.html"} <= names
+    assert {name for name in names if name.endswith(".png")} == {
+        "curves_voc0712.png", "curves_digit_scenes.png", "pseudo_labels_voc0712.png", "pseudo_labels_digit_scenes.png",
+        "classes_voc0712.png", "classes_digit_scenes.png", "class_gains_voc0712.png",
+    }  # fmt: skip
+
+
+def test_the_page_sets_cycles_beside_the_papers(detection):
+    text = " ".join(Page((detection / "index.html").read_text(encoding="utf-8")).text.split())
+    assert "Beside the paper: voc0712" in text and "Beside the paper: digit_scenes" in text
+    assert text.count("these runs about digit_scenes") == 1
+    ours = 100 * sum(mean_value("random", 2, seed) for seed in range(3)) / 3
+    assert f"{ours:.2f} ± 1.00 (n=3)" in text and f"{ours - 66.33:+.2f}" in text
+
+
+def test_the_page_shows_what_was_queried(detection):
+    html = (detection / "index.html").read_text(encoding="utf-8")
+    page = Page(html)
+    pictures = page.values("image", "href")
+    assert len(pictures) == 2 * 2 * 3  # two rows, two queries, three images
+    for source in pictures:
+        head, data = source.split(",")
+        assert head == "data:image/jpeg;base64" and Image.open(io.BytesIO(base64.b64decode(data))).size == (160, 120)
+    text = " ".join(page.text.split())
+    assert "No object counted: none of 1 detections." in text and "No object counted: no detection at all." in text
+    assert "train, score 0.60, value 0.75 decided" in text and "car, score 0.90, value 0.25" in text
+    assert "&lt;scene 0&gt;" in html and "<scene" not in html
+    decided = [attrs for tag, attrs in page.tags if tag == "rect" and attrs["stroke"] == "#ff8a1f"]
+    assert [attrs["x"] for attrs in decided] == ["70.0"] * 4
+    assert {"script", "link", "iframe"}.isdisjoint(tag for tag, _ in page.tags)
+
+
+def test_a_metric_that_nobody_measured_is_told(tmp_path):
+    report = {**make_cycle_paper(tmp_path / "experiments"), "metric": "map75", "colums": 3}
+    make_detection_run(tmp_path / "runs", "t", "random", report=report)
+    text = Page(write(tmp_path, "t").read_text(encoding="utf-8")).text
+    assert "voc0712: no run measured test/map75, so test/map is shown" in text
+    assert "the experiment's report has an unknown key: colums" in text
+
+
+def test_the_named_metric_is_the_one_of_all_tables(tmp_path):
+    report = {**make_cycle_paper(tmp_path / "experiments"), "metric": "map50"}
+    make_detection_run(tmp_path / "runs", "t", "random", report=report)
+    page = write(tmp_path, "t")
+    value = f"{100 * (mean_value('random', 2, 0) + 0.1):.2f}"
+    assert "test map50 (%)" in page.read_text(encoding="utf-8")
+    assert value in (page.parent / "table.md").read_text() and value in summary(find_runs([tmp_path / "runs"]))

@@ -1,0 +1,231 @@
+"""What RetinaNet and FCOS share: anchors on every map of a pyramid, sigmoid posteriors, one suppression for all maps.
+
+Axes: B images of a batch, P anchors (or points) over all maps, A anchors a cell, K classes, D detections of the batch,
+F features, V views.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias, final
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+
+from alpl.data.batch import Batch
+from alpl.errors import ConfigError
+from alpl.modules.base import AbstractModule, no_loss
+from alpl.modules.dense_output import (
+    DenseOutput,
+    Found,
+    cells_of_centers,
+    cells_of_sources,
+    find,
+    mirrored_anchors,
+)
+from alpl.modules.detector import AbstractDetector, AbstractTrainableDetector, Suppression
+from alpl.modules.dropout import dropouts, dropped
+from alpl.modules.padding import content_average
+from alpl.predictions import Need, Predictions
+
+FeatureSource: TypeAlias = Literal["pyramid", "class_tower"]
+
+
+class AbstractDenseDetector(AbstractTrainableDetector):
+    """Base of dense detectors; their networks are torchvision's, less its ``transform``: batches come as tensors.
+
+    Args:
+        network: a RetinaNet or FCOS of torchvision, whose backbone is an ``AbstractFpn``.
+        num_classes: K.
+        num_passes: dropout passes of the heads where views are asked for (MC-dropout), V.
+        feature_level: of the features of detections: null for the map that a detection comes from, at its cell; or the
+            number of a map (0 is the finest), at the cell that the center of the detection's box is in.
+        feature_source: "pyramid", the maps that the heads see, or "class_tower", what the class logits are computed
+            from; both of the pyramid's width, F.
+        options: see :class:`alpl.modules.ssd.SsdDetector`.
+
+    Raises:
+        ConfigError: a number is out of range, or ``feature_source`` is not one of these.
+    """
+
+    loss_names: dict[str, str]
+    """Our name of each of the network's losses."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        num_classes: int,
+        *,
+        num_passes: int = 25,
+        feature_level: int | None = None,
+        feature_source: FeatureSource = "pyramid",
+        **options: Any,
+    ) -> None:
+        super().__init__(num_classes=num_classes, **options)
+        if num_passes < 1:
+            raise ConfigError(f"model.num_passes must be >= 1, got {num_passes}")
+        if feature_source not in ("pyramid", "class_tower"):
+            raise ConfigError(f"model.feature_source must be pyramid or class_tower, got {feature_source!r}")
+        num_maps: int = network.backbone.num_maps  # type: ignore[assignment,union-attr]
+        if feature_level is not None and not 0 <= feature_level < num_maps:
+            raise ConfigError(f"model.feature_level must be null or 0 to {num_maps - 1}, got {feature_level}")
+        self.network: Any = network
+        self.num_passes = num_passes
+        self.feature_level, self.feature_source = feature_level, feature_source
+        self.losses = nn.ModuleDict({name: MeanMetric() for name in self.loss_names.values()})
+
+    @property
+    def provides(self) -> Need:
+        """Posterior, boxes, features of detections and images, and flip; views where the heads have dropout."""
+        views = Need.VIEWS if dropouts(self.network.head) else Need.NOTHING
+        return Need.POSTERIOR | Need.BOXES | Need.FEATURES | Need.IMAGE_FEATURES | Need.FLIP | views
+
+    @classmethod
+    def ensemble(cls, members: Sequence[AbstractModule]) -> DenseEnsemble:
+        """Ask trained members together."""
+        return DenseEnsemble([member for member in members if isinstance(member, AbstractDenseDetector)])
+
+    @abstractmethod
+    def decode(self, deltas: Tensor, anchors: Tensor) -> Tensor:
+        """``Float[n 4]`` deltas and anchors -> ``Float[n 4]`` xyxy."""
+
+    @abstractmethod
+    def compute_losses(self, output: DenseOutput, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Match and give the losses under the network's names."""
+
+    @final
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Sum of the losses of the images that have targets, zero where there is none.
+
+        Pseudo-labeled images count as labeled ones: what is not among their objects is background.
+        """
+        for name, metric in self.losses.items():
+            self.log(f"train/{name}", metric, on_step=False, on_epoch=True)  # type: ignore[arg-type]
+        images = batch.images[batch.has_targets]
+        if not len(images):
+            return no_loss(self)
+        objects = [batch.targets.of(row) for row in range(len(images))]
+        targets = [{"boxes": each.boxes, "labels": each.labels} for each in objects]
+        found = self.compute_losses(self.output_of(self.network.backbone(images), images), targets)
+        for theirs, ours in self.loss_names.items():
+            self.losses[ours].update(found[theirs].detach())  # type: ignore[operator]
+        return torch.stack(list(found.values())).sum()
+
+    @final
+    def output_of(self, maps: OrderedDict[str, Tensor], images: Tensor) -> DenseOutput:
+        """Ask the heads, in float32 whatever the precision of the pass."""
+        features = list(maps.values())
+        found = self.network.head(features)
+        return DenseOutput(
+            found["cls_logits"].float(),
+            found["bbox_regression"].float(),
+            found["bbox_ctrness"].float() if "bbox_ctrness" in found else None,
+            self._anchors(features, images),
+            tuple((map_.shape[2], map_.shape[3]) for map_ in features),
+        )
+
+    def _anchors(self, maps: Sequence[Tensor], images: Tensor) -> Tensor:
+        """``Float32[P 4]``; all images of a batch have the same.
+
+        Not by the generator's ``forward``, whose anchors have the type of the maps: bfloat16 cannot tell pixel 301 from
+        pixel 302.
+        """
+        generator = self.network.anchor_generator
+        generator.set_cell_anchors(torch.float32, images.device)
+        grids = [list(map_.shape[2:]) for map_ in maps]
+        strides = [[size // side for size, side in zip(images.shape[2:], grid, strict=True)] for grid in grids]
+        return torch.cat(generator.grid_anchors(grids, strides))
+
+    @final
+    def detect(self, batch: Batch, suppression: Suppression, needs: Need) -> Predictions:
+        r"""See the base class.
+
+        ``suppression.pre_nms_top_k`` is of a map. The posterior is that of K independent classes; where the detector
+        has centerness, ``scores`` is :math:`\sqrt{p_c \cdot centerness}`, and the posterior is without it. Image
+        features are the average of the backbone's last map (C5) over the image without its padding. The partner of a
+        detection in the mirrored image is that of its anchor, see :func:`alpl.modules.dense_output.mirrored_anchors`.
+        """
+        trunk = self.network.backbone.trunk(batch.images)
+        maps = self.network.backbone.pyramid(trunk)
+        output = self.output_of(maps, batch.images)
+        found = find([output], self.decode, batch, suppression)
+        at = (found.detections.row, found.detections.sources)
+        probs, views = output.logits[at].sigmoid(), None
+        if Need.FLIP in needs:
+            mirrored = self.network.head.class_logits(list(self.network.backbone(batch.images.flip(-1)).values()))
+            partner = mirrored_anchors(output, batch.images.shape[-1])[at[1]]
+            views = torch.stack([probs, mirrored[at[0], partner].float().sigmoid()])
+        elif Need.VIEWS in needs:
+            with dropped(self.network.head):
+                passes = [self.network.head.class_logits(list(maps.values()))[at] for _ in range(self.num_passes)]
+            views = torch.stack(passes).float().sigmoid()
+        return found.predictions(
+            batch,
+            needs,
+            probs=probs if Need.POSTERIOR in needs else None,
+            views=views,
+            features=self._features(list(maps.values()), output, found, batch) if Need.FEATURES in needs else None,
+            image_features=content_average(trunk, batch) if Need.IMAGE_FEATURES in needs else None,
+        )
+
+    def _features(self, maps: Sequence[Tensor], output: DenseOutput, found: Found, batch: Batch) -> Tensor:
+        """``Float[D F]``."""
+        if self.feature_level is None:
+            level, cell = cells_of_sources(output, found.detections.sources)
+        else:
+            level = torch.full_like(found.detections.row, self.feature_level)
+            cell = cells_of_centers(found.input_boxes, output.cells[self.feature_level], batch.images)
+        features = maps[0].new_zeros(len(cell), maps[0].shape[1])
+        for number, map_ in enumerate(maps):
+            chosen = (level == number).nonzero().flatten()
+            if len(chosen):
+                shown = map_ if self.feature_source == "pyramid" else self.network.head.class_tower(map_)
+                features[chosen] = shown.flatten(2)[found.detections.row[chosen], :, cell[chosen]]
+        return features.float()
+
+
+@final
+class DenseEnsemble(AbstractDetector):
+    """Several trained detectors with the same anchors: means of posterior, centerness and deltas of each anchor.
+
+    Views are the members, aligned by their anchor.
+
+    Args:
+        members: at least one.
+    """
+
+    def __init__(self, members: Sequence[AbstractDenseDetector]) -> None:
+        first = members[0]
+        super().__init__(
+            num_classes=first.num_classes,
+            metric=first.make_metric,
+            evaluation=first.evaluation,
+            acquisition=first.acquisition,
+        )
+        self.members = nn.ModuleList(members)
+
+    @property
+    def provides(self) -> Need:
+        """Posterior, boxes, views and image features."""
+        return Need.POSTERIOR | Need.BOXES | Need.IMAGE_FEATURES | Need.VIEWS
+
+    def detect(self, batch: Batch, suppression: Suppression, needs: Need) -> Predictions:
+        """See the base class; image features are those of the first member."""
+        members: list[AbstractDenseDetector] = list(self.members)  # type: ignore[arg-type]
+        trunk = members[0].network.backbone.trunk(batch.images)
+        outputs = [members[0].output_of(members[0].network.backbone.pyramid(trunk), batch.images)]
+        outputs += [each.output_of(each.network.backbone(batch.images), batch.images) for each in members[1:]]
+        found = find(outputs, members[0].decode, batch, suppression)
+        at = (found.detections.row, found.detections.sources)
+        views = torch.stack([output.logits[at].sigmoid() for output in outputs])
+        return found.predictions(
+            batch,
+            needs,
+            probs=views.mean(0) if Need.POSTERIOR in needs else None,
+            views=views if Need.VIEWS in needs else None,
+            features=None,
+            image_features=content_average(trunk, batch) if Need.IMAGE_FEATURES in needs else None,
+        )

@@ -1,0 +1,151 @@
+"""What the heads of a dense detector give, and the detections among it.
+
+Axes: B images of a batch, P anchors (or points) over all maps of a pyramid, K classes, D detections of the batch,
+F features, V views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias, final
+
+import torch
+from torch import Tensor
+
+from alpl.data.batch import Batch
+from alpl.map_candidates import best_of_maps
+from alpl.modules.detector import Suppression, input_sizes
+from alpl.modules.padding import original_boxes
+from alpl.postprocess import Detections, detect_candidates
+from alpl.predictions import Form, Need, Posterior, Predictions
+
+Decode: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""``Float[n 4]`` deltas and anchors -> ``Float[n 4]`` xyxy."""
+
+
+@final
+class DenseOutput(NamedTuple):
+    """What one pass of the heads gives."""
+
+    logits: Tensor
+    """``Float[B P K]``."""
+    deltas: Tensor
+    """``Float[B P 4]``, in the detector's own code."""
+    centerness: Tensor | None
+    """``Float[B P 1]`` logits; None where the detector has none."""
+    anchors: Tensor
+    """``Float32[P 4]`` xyxy, pixels of the padded input."""
+    cells: tuple[tuple[int, int], ...]
+    """Height and width of each map."""
+
+    @property
+    def lengths(self) -> list[int]:
+        """How many of the P anchors each map has; the anchors of a cell are beside each other."""
+        cells = [height * width for height, width in self.cells]
+        return [number * (self.logits.shape[1] // sum(cells)) for number in cells]
+
+
+@final
+class Found(NamedTuple):
+    """The detections of a batch."""
+
+    detections: Detections
+    """D of them."""
+    input_boxes: Tensor
+    """``Float[D 4]`` xyxy, pixels of the padded input."""
+
+    def predictions(
+        self,
+        batch: Batch,
+        needs: Need,
+        *,
+        probs: Tensor | None,
+        views: Tensor | None,
+        features: Tensor | None,
+        image_features: Tensor | None,
+    ) -> Predictions:
+        """Join with what else is given (``[D K]``, ``[V D K]``, ``[D F]``, ``[B F]``)."""
+        row, _, labels, scores = self.detections
+        return Predictions(
+            index=batch.index,
+            row=row,
+            posterior=None if probs is None else Posterior(probs, Form.SIGMOID),
+            labels=labels,
+            scores=scores,
+            boxes=original_boxes(self.input_boxes, row, batch) if Need.BOXES in needs else None,
+            features=features,
+            image_features=image_features,
+            views=None if views is None else Posterior(views, Form.SIGMOID),
+        )
+
+
+def find(outputs: Sequence[DenseOutput], decode: Decode, batch: Batch, suppression: Suppression) -> Found:
+    """Find the detections of one output, or of the means of several with the same anchors.
+
+    Boxes are clipped to the image without its padding, and suppressed in pixels of the input, as torchvision does.
+    """
+    candidates = best_of_maps(_scores(outputs), suppression.score_thresh, suppression.pre_nms_top_k)
+    row, sources = candidates.row, candidates.sources
+    deltas = _mean([output.deltas[row, sources] for output in outputs])
+    limits = input_sizes(batch)[row][:, [1, 0, 1, 0]].to(deltas)
+    boxes = torch.minimum(decode(deltas, outputs[0].anchors[sources]).clamp(min=0), limits)
+    kept = detect_candidates(candidates, boxes, suppression.nms_thresh, suppression.max_detections)
+    return Found(candidates.at(kept), boxes[kept])
+
+
+def _scores(outputs: Sequence[DenseOutput]) -> Iterator[Tensor]:
+    """Give ``Float[B p K]`` of each map, one map at a time."""
+    start = 0
+    for length in outputs[0].lengths:
+        part = slice(start, start + length)
+        scores = _mean([output.logits[:, part].sigmoid() for output in outputs])
+        centerness = [output.centerness[:, part].sigmoid() for output in outputs if output.centerness is not None]
+        yield (scores * _mean(centerness)).sqrt() if centerness else scores
+        start += length
+
+
+def _mean(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.stack(parts).mean(0)
+
+
+def mirrored_anchors(output: DenseOutput, width: int) -> Tensor:
+    """Give the partner of each anchor in the mirrored padded input: the anchor that lies where its mirror image does.
+
+    torchvision's anchors are centered at ``column * stride``, not in the middle of a cell, so that the mirror image of
+    column c is column ``width / stride - c``, not the last less c; convolutions with padding see their cells there
+    too. The mirror image of column 0 would be one column outside: it gets the nearest, the last one.
+
+    Args:
+        output: of the input.
+        width: of the padded input, in pixels.
+
+    Returns:
+        ``Long[P]``.
+    """
+    device, offset, parts = output.logits.device, 0, []
+    for (high, wide), length in zip(output.cells, output.lengths, strict=True):
+        stride = width // wide
+        columns = torch.arange(wide, device=device)
+        partner = ((width - columns * stride) / stride).round().long().clamp(0, wide - 1)
+        places = torch.arange(length, device=device).view(high, wide, length // (high * wide))
+        parts.append(places[:, partner].flatten() + offset)
+        offset += length
+    return torch.cat(parts)
+
+
+def cells_of_sources(output: DenseOutput, sources: Tensor) -> tuple[Tensor, Tensor]:
+    """``Long[D]`` anchors -> ``Long[D]`` their maps, ``Long[D]`` their cells, counted row by row."""
+    lengths = torch.tensor(output.lengths, device=sources.device)
+    ends = lengths.cumsum(0)
+    level = torch.searchsorted(ends, sources, right=True)
+    per_cell = output.logits.shape[1] // sum(height * width for height, width in output.cells)
+    return level, torch.div(sources - (ends - lengths)[level], per_cell, rounding_mode="floor")
+
+
+def cells_of_centers(boxes: Tensor, cells: tuple[int, int], images: Tensor) -> Tensor:
+    """``Float[D 4]`` in pixels of the padded input -> ``Long[D]`` cells of a map, counted row by row."""
+    high, wide = cells
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+    column = (centers[:, 0] * (wide / images.shape[3])).long().clamp(0, wide - 1)
+    row = (centers[:, 1] * (high / images.shape[2])).long().clamp(0, high - 1)
+    return row * wide + column

@@ -1,0 +1,200 @@
+"""Faster R-CNN: training as torchvision has it, and detections that keep their proposal and whole posterior.
+
+Axes: B images of a batch, R proposals of all of them, C = K + 1 outputs (0 is the background), D detections of the
+batch, F features, V views.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias, final
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+
+from alpl.data.batch import Batch
+from alpl.errors import ConfigError
+from alpl.modules.base import AbstractModule, no_loss
+from alpl.modules.detector import AbstractDetector, AbstractTrainableDetector, Suppression, input_sizes
+from alpl.modules.dropout import dropouts, dropped
+from alpl.modules.padding import content_average
+from alpl.modules.region_detections import ChosenProposals, RegionDetections
+from alpl.networks.faster_rcnn import FasterRcnn, RegionOutput
+from alpl.predictions import Need, Predictions
+
+RegionFeatures: TypeAlias = Literal["head", "roi"]
+
+LOSS_NAMES = {
+    "loss_objectness": "objectness_loss",
+    "loss_rpn_box_reg": "proposal_localization_loss",
+    "loss_classifier": "classification_loss",
+    "loss_box_reg": "localization_loss",
+}
+"""Our name of each of torchvision's losses."""
+
+
+@final
+class FasterRcnnDetector(AbstractTrainableDetector):
+    """Faster R-CNN; a detection's source is its proposal.
+
+    Args:
+        network: makes the network from ``num_outputs``.
+        num_classes: K.
+        num_passes: dropout passes of the box head where views are asked for (MC-dropout), V.
+        features: of detections: "head", what the predictor sees (F = ``head_width``), or "roi", the average of the
+            region that is read from the pyramid (F is its width); both of the proposal, before its box is refined.
+        options: metric, evaluation, acquisition, see :class:`alpl.modules.detector.AbstractDetector`; optimizer,
+            scheduler, scheduler_interval, warmup, see :class:`alpl.modules.base.AbstractTrainableModule`.
+
+    Raises:
+        ConfigError: ``num_passes`` is less than 1, or ``features`` is not one of these.
+    """
+
+    def __init__(
+        self,
+        network: Callable[..., FasterRcnn],
+        num_classes: int,
+        *,
+        num_passes: int = 25,
+        features: RegionFeatures = "head",
+        **options: Any,
+    ) -> None:
+        super().__init__(num_classes=num_classes, **options)
+        if num_passes < 1:
+            raise ConfigError(f"model.num_passes must be >= 1, got {num_passes}")
+        if features not in ("head", "roi"):
+            raise ConfigError(f"model.features must be head or roi, got {features!r}")
+        self.network = network(num_outputs=num_classes + 1)
+        self.num_passes, self.features = num_passes, features
+        self.losses = nn.ModuleDict({name: MeanMetric() for name in LOSS_NAMES.values()})
+
+    @property
+    def provides(self) -> Need:
+        """Posterior, boxes, features of detections and images, and flip; views where the second stage has dropout."""
+        views = Need.VIEWS if dropouts(self.network.roi_heads) else Need.NOTHING
+        return Need.POSTERIOR | Need.BOXES | Need.FEATURES | Need.IMAGE_FEATURES | Need.FLIP | views
+
+    @classmethod
+    def ensemble(cls, members: Sequence[AbstractModule]) -> FasterRcnnEnsemble:
+        """Ask trained members together."""
+        return FasterRcnnEnsemble([member for member in members if isinstance(member, FasterRcnnDetector)])
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Sum of the four losses of the images that have targets, zero where there is none.
+
+        Pseudo-labeled images count as labeled ones: what is not among their objects is background.
+        """
+        for name, metric in self.losses.items():
+            self.log(f"train/{name}", metric, on_step=False, on_epoch=True)  # type: ignore[arg-type]
+        images = batch.images[batch.has_targets]
+        if not len(images):
+            return no_loss(self)
+        objects = [batch.targets.of(row) for row in range(len(images))]
+        targets = [{"boxes": each.boxes, "labels": each.labels + 1} for each in objects]
+        found = self.network.losses(images, sizes_of(batch, batch.has_targets), targets)
+        for theirs, ours in LOSS_NAMES.items():
+            self.losses[ours].update(found[theirs].detach())  # type: ignore[operator]
+        return torch.stack(list(found.values())).sum()
+
+    def detect(self, batch: Batch, suppression: Suppression, needs: Need) -> Predictions:
+        """See the base class, and :meth:`alpl.modules.region_detections.RegionDetections.find`.
+
+        Image features are the average of the backbone's last map (C5) over the image without its padding. For views
+        the second stage is asked again at the proposals of the detections, with dropout on; for the flip at their
+        mirror images in the mirrored input.
+        """
+        trunk = self.network.backbone.trunk(batch.images)
+        maps = self.network.backbone.pyramid(trunk)
+        proposals = self.network.proposals(maps, batch.images, sizes_of(batch))
+        output = self.network.regions(maps, proposals, batch.images)
+        probs = output.logits.softmax(-1)
+        found = RegionDetections.find(probs, output.deltas, proposals, self.network, batch, suppression)
+        chosen = ChosenProposals.of(found, proposals)
+        views = None
+        if Need.FLIP in needs:
+            views = self._flip_views(batch, probs, chosen)
+        elif Need.VIEWS in needs:
+            views = self._dropout_views(output.hidden[chosen.places])[:, chosen.of_detections]
+        return found.predictions(
+            batch,
+            needs,
+            views=views,
+            features=self._features(maps, batch, output, chosen) if Need.FEATURES in needs else None,
+            image_features=content_average(trunk, batch) if Need.IMAGE_FEATURES in needs else None,
+        )
+
+    def _flip_views(self, batch: Batch, probs: Tensor, chosen: ChosenProposals) -> Tensor:
+        """``Float[2 D C]``."""
+        flipped = batch.images.flip(-1)
+        maps = self.network.backbone(flipped)
+        mirrored = self.network.regions(maps, chosen.mirrored(flipped.shape[-1]), flipped).logits.softmax(-1)
+        return torch.stack([probs[chosen.places], mirrored])[:, chosen.of_detections]
+
+    def _dropout_views(self, hidden: Tensor) -> Tensor:
+        """``[n F]`` -> ``Float[V n C]``."""
+        with dropped(self.network.roi_heads):
+            passes = [self.network.logits(hidden) for _ in range(self.num_passes)]
+        return torch.stack(passes).softmax(-1)
+
+    def _features(
+        self, maps: OrderedDict[str, Tensor], batch: Batch, output: RegionOutput, chosen: ChosenProposals
+    ) -> Tensor:
+        """``Float[D F]``."""
+        if self.features == "head":
+            features = self.network.features(output.hidden[chosen.places])
+        else:
+            features = self.network.pool(maps, chosen.boxes, batch.images).mean((2, 3))
+        return features[chosen.of_detections].float()
+
+
+@final
+class FasterRcnnEnsemble(AbstractDetector):
+    """Several trained detectors: the first one's proposals, and the mean of what all say about each of them.
+
+    Every member reads its own maps there; posterior and class-specific deltas are averaged. Views are the members.
+
+    Args:
+        members: at least one.
+    """
+
+    def __init__(self, members: Sequence[FasterRcnnDetector]) -> None:
+        first = members[0]
+        super().__init__(
+            num_classes=first.num_classes,
+            metric=first.make_metric,
+            evaluation=first.evaluation,
+            acquisition=first.acquisition,
+        )
+        self.members = nn.ModuleList(members)
+
+    @property
+    def provides(self) -> Need:
+        """Posterior, boxes, views and image features."""
+        return Need.POSTERIOR | Need.BOXES | Need.IMAGE_FEATURES | Need.VIEWS
+
+    def detect(self, batch: Batch, suppression: Suppression, needs: Need) -> Predictions:
+        """See the base class; image features are those of the first member."""
+        networks: list[FasterRcnn] = [member.network for member in self.members]  # type: ignore[misc]
+        first = networks[0]
+        trunk = first.backbone.trunk(batch.images)
+        maps = first.backbone.pyramid(trunk)
+        proposals = first.proposals(maps, batch.images, sizes_of(batch))
+        outputs = [first.regions(maps, proposals, batch.images)]
+        outputs += [each.regions(each.backbone(batch.images), proposals, batch.images) for each in networks[1:]]
+        views = torch.stack([output.logits for output in outputs]).softmax(-1)
+        deltas = torch.stack([output.deltas for output in outputs]).mean(0)
+        found = RegionDetections.find(views.mean(0), deltas, proposals, first, batch, suppression)
+        return found.predictions(
+            batch,
+            needs,
+            views=views[:, found.detections.sources] if Need.VIEWS in needs else None,
+            image_features=content_average(trunk, batch) if Need.IMAGE_FEATURES in needs else None,
+        )
+
+
+def sizes_of(batch: Batch, chosen: Tensor | None = None) -> list[tuple[int, int]]:
+    """Height and width of each image within the padded input, or of some (``Bool[B]``)."""
+    sizes = input_sizes(batch)
+    return [(height, width) for height, width in (sizes if chosen is None else sizes[chosen]).tolist()]

@@ -1,0 +1,35 @@
+"""From padded inputs back to images: boxes in their own pixels, averages without the padding.
+
+Axes: B images of a batch, D detections of the batch, F features.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor
+
+from alpl.data.batch import Batch
+from alpl.modules.detector import input_sizes
+
+
+def original_boxes(boxes: Tensor, row: Tensor, batch: Batch) -> Tensor:
+    """``Float[D 4]`` in pixels of the padded input -> in pixels of the original images."""
+    assert batch.sizes is not None, "detection batches carry the sizes of the original images"
+    ratios = batch.sizes.to(boxes) / input_sizes(batch).to(boxes)
+    return boxes * ratios[row][:, [1, 0, 1, 0]]
+
+
+def content_average(trunk: OrderedDict[str, Tensor], batch: Batch) -> Tensor:
+    """``Float[B F]``: average of the backbone's last map over the cells of each image without its padding."""
+    last = next(reversed(trunk.values())).float()
+    if batch.shapes is None:
+        return last.mean((2, 3))
+    inside = torch.ones_like(last[:, :1])
+    for axis in (0, 1):
+        side, pixels = last.shape[2 + axis], batch.images.shape[2 + axis]
+        number = (batch.shapes[:, axis].to(last) * (side / pixels)).ceil().clamp(min=1)
+        shape = (1, 1, -1, 1) if axis == 0 else (1, 1, 1, -1)
+        inside = inside * (torch.arange(side, device=last.device).view(shape) < number.view(-1, 1, 1, 1))
+    return (last * inside).sum((2, 3)) / inside.sum((2, 3))

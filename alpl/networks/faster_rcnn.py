@@ -1,0 +1,223 @@
+"""Faster R-CNN (Ren et al. 2015) on a feature pyramid (Lin et al. 2017): torchvision's parts, asked one by one.
+
+torchvision's own model decides inside what a detection is, and forgets the proposal and the posterior that it came
+from. Parameters are named as there.
+
+Axes: B images, R proposals of all of them, C = K + 1 outputs (0 is the background), F features of a proposal.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
+from torchvision.ops import MultiScaleRoIAlign
+
+from alpl.errors import ConfigError
+from alpl.networks.fpn import AbstractFpn
+from alpl.networks.proposals import ProposalRules, RegionSampling, propose
+
+
+class RegionOutput(NamedTuple):
+    """What one pass of the second stage gives."""
+
+    logits: Tensor
+    """``Float32[R C]``."""
+    deltas: Tensor
+    """``Float32[R C 4]``, a box for every output."""
+    hidden: Tensor
+    """``[R F]``, see :meth:`BoxHead.hidden`."""
+
+
+@final
+class BoxHead(nn.Module):
+    """torchvision's ``TwoMLPHead`` with dropout behind both layers, as in Fast R-CNN (Girshick 2015).
+
+    In two parts, so that several passes with dropout share what comes before it.
+
+    Args:
+        in_channels: of a flattened region.
+        width: F.
+        dropout: probability; what MC-dropout draws from.
+    """
+
+    def __init__(self, in_channels: int, width: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.fc6 = nn.Linear(in_channels, width)
+        self.fc7 = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, regions: Tensor) -> Tensor:
+        """``[R width side side]`` -> ``[R F]``."""
+        return self.from_hidden(self.hidden(regions))
+
+    def hidden(self, regions: Tensor) -> Tensor:
+        """Compute what comes before the first dropout."""
+        return torch.relu(self.fc6(regions.flatten(1)))
+
+    def from_hidden(self, hidden: Tensor) -> Tensor:
+        """Compute the rest of a pass from :meth:`hidden`."""
+        features: Tensor = self.dropout(torch.relu(self.fc7(self.dropout(hidden))))
+        return features
+
+
+@final
+class FasterRcnn(nn.Module):
+    """Proposals, and the posterior and boxes of each of them.
+
+    Args:
+        backbone: makes the backbone with its pyramid.
+        num_outputs: C.
+        anchor_sizes: of each map, in pixels of the input; as many for every map.
+        aspect_ratios: height to width; the anchors of a cell are all sizes of all ratios.
+        num_roi_maps: the second stage reads from that many maps, finest first.
+        roi_size: cells along each side of a region.
+        canonical_scale: a region of that many pixels squared is read from the map of stride 16, smaller ones from finer
+            maps (Lin et al. 2017, Eq. 1).
+        head_width: F.
+        dropout: probability in the box head.
+        predictor: makes the last layer from F and C: ``[R F]`` -> logits ``[R C]`` and deltas ``[R 4C]``.
+        proposals: how proposals are chosen and trained.
+        sampling: which proposals the second stage is trained on.
+
+    Raises:
+        ConfigError: a number is out of range, or the anchors do not fit the maps.
+    """
+
+    def __init__(
+        self,
+        backbone: Callable[[], AbstractFpn],
+        num_outputs: int,
+        *,
+        anchor_sizes: Sequence[Sequence[float]],
+        aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
+        num_roi_maps: int = 4,
+        roi_size: int = 7,
+        canonical_scale: int = 224,
+        head_width: int = 1024,
+        dropout: float = 0.0,
+        predictor: Callable[[int, int], nn.Module] = FastRCNNPredictor,
+        proposals: ProposalRules | None = None,
+        sampling: RegionSampling | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone()
+        _check(num_outputs, num_roi_maps, self.backbone.num_maps, dropout)
+        _check_positive(roi_size=roi_size, canonical_scale=canonical_scale, head_width=head_width)
+        width = self.backbone.out_channels
+        anchors = _anchor_generator(anchor_sizes, aspect_ratios, self.backbone.num_maps)
+        self.rpn = (proposals or ProposalRules()).network(width, anchors)
+        rules = sampling or RegionSampling()
+        names = [str(number) for number in range(num_roi_maps)]
+        self.roi_heads = RoIHeads(
+            MultiScaleRoIAlign(names, roi_size, sampling_ratio=2, canonical_scale=canonical_scale),
+            BoxHead(width * roi_size**2, head_width, dropout),
+            predictor(head_width, num_outputs),
+            rules.fg_iou_thresh,
+            rules.bg_iou_thresh,
+            rules.batch_size_per_image,
+            rules.positive_fraction,
+            bbox_reg_weights=None,  # the published (10, 10, 5, 5)
+            score_thresh=0.0,  # this and the next two are of torchvision's own suppression, which is not asked
+            nms_thresh=1.0,
+            detections_per_img=1,
+        )
+        self.num_outputs, self.num_features = num_outputs, head_width
+
+    def losses(
+        self, images: Tensor, sizes: Sequence[tuple[int, int]], targets: list[dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Give the four losses under torchvision's names.
+
+        Args:
+            images: ``Float[B 3 H W]``, padded.
+            sizes: B of height and width of the images within.
+            targets: B, each with "boxes" ``Float[n 4]`` and "labels" ``Long[n]``, 1 for the first class; n may be 0.
+        """
+        maps = self.backbone(images)
+        proposals, losses = propose(self.rpn, list(maps.values()), ImageList(images, list(sizes)), targets)
+        regions, _, labels, aims = self.roi_heads.select_training_samples(proposals, targets)
+        logits, deltas = self._predict(self.roi_heads.box_head(self.pool(maps, regions, images)))
+        loss_classes, loss_boxes = fastrcnn_loss(logits, deltas.flatten(1), labels, aims)
+        return losses | {"loss_classifier": loss_classes, "loss_box_reg": loss_boxes}
+
+    def proposals(
+        self, maps: OrderedDict[str, Tensor], images: Tensor, sizes: Sequence[tuple[int, int]]
+    ) -> list[Tensor]:
+        """Give B of ``Float32[n 4]`` xyxy in pixels of the padded input, best first."""
+        return propose(self.rpn, list(maps.values()), ImageList(images, list(sizes)), None)[0]
+
+    def pool(self, maps: OrderedDict[str, Tensor], proposals: list[Tensor], images: Tensor) -> Tensor:
+        """``[R width side side]``: the regions of B of ``Float[n 4]`` proposals.
+
+        torchvision guesses the strides of the maps, once and for all, from the images of the first batch less their
+        padding; here from its padded input, which tells them exactly.
+
+        Raises:
+            ValueError: the padded input is not a multiple of the strides.
+        """
+        align = self.roi_heads.box_roi_pool
+        size = (images.shape[-2], images.shape[-1])
+        for name in align.featmap_names:
+            if size[0] % maps[name].shape[-2] or size[1] % maps[name].shape[-1]:
+                raise ValueError(
+                    f"images must be padded to multiples of the strides (data.pad_to: 32), got {list(size)} "
+                    f"for a map of {list(maps[name].shape[-2:])}"
+                )
+        regions: Tensor = align(maps, proposals, [size])
+        return regions
+
+    def regions(self, maps: OrderedDict[str, Tensor], proposals: list[Tensor], images: Tensor) -> RegionOutput:
+        """Ask the second stage at B of ``Float[n 4]`` proposals."""
+        hidden = self.roi_heads.box_head.hidden(self.pool(maps, proposals, images))
+        logits, deltas = self._predict(self.features(hidden))
+        return RegionOutput(logits, deltas, hidden)
+
+    def features(self, hidden: Tensor) -> Tensor:
+        """``[n F]`` of :class:`RegionOutput` -> ``[n F]``, what the predictor sees."""
+        features: Tensor = self.roi_heads.box_head.from_hidden(hidden)
+        return features
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """``[n F]`` of :class:`RegionOutput` -> ``Float32[n C]``; once more where dropout is on."""
+        return self._predict(self.features(hidden))[0]
+
+    def decode(self, deltas: Tensor, proposals: Tensor) -> Tensor:
+        """``Float[n 4]`` of one output each, ``Float[n 4]`` -> ``Float[n 4]`` xyxy."""
+        boxes: Tensor = self.roi_heads.box_coder.decode_single(deltas, proposals)
+        return boxes
+
+    def _predict(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        logits, deltas = self.roi_heads.box_predictor(features)
+        return logits.float(), deltas.float().view(len(deltas), self.num_outputs, 4)
+
+
+def _anchor_generator(sizes: Sequence[Sequence[float]], ratios: Sequence[float], num_maps: int) -> AnchorGenerator:
+    numbers = {len(each) for each in sizes}
+    if len(sizes) != num_maps or len(numbers) != 1 or 0 in numbers or not len(ratios):
+        raise ConfigError(f"anchor_sizes must be {num_maps} lists of equal length, one a map, got {sizes}")
+    if min(*(number for each in sizes for number in each), *ratios) <= 0:
+        raise ConfigError(f"anchor_sizes and aspect_ratios must be > 0, got {sizes} and {ratios}")
+    return AnchorGenerator(tuple(tuple(each) for each in sizes), (tuple(ratios),) * num_maps)
+
+
+def _check(num_outputs: int, num_roi_maps: int, num_maps: int, dropout: float) -> None:
+    if num_outputs < 2:
+        raise ConfigError(f"num_outputs must be >= 2 (background and a class), got {num_outputs}")
+    if not 1 <= num_roi_maps <= num_maps:
+        raise ConfigError(f"num_roi_maps must be 1 to {num_maps}, got {num_roi_maps}")
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"dropout must be in [0, 1), got {dropout}")
+
+
+def _check_positive(**numbers: int) -> None:
+    for name, value in numbers.items():
+        if value < 1:
+            raise ConfigError(f"{name} must be >= 1, got {value}")

@@ -1,0 +1,196 @@
+r"""The spaces in which images are compared: Euclidean, cosine, symmetric Kullback-Leibler.
+
+Axes: U candidates, L centers, F features, C classes, n points, p pairs.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from alpl.blocks import rows_per_block
+from alpl.selection.exact_sum import tree_sum
+from alpl.selection.product_spaces import AbstractProductSpace, Operand
+
+SMALLEST_PROBABILITY = 1e-12
+"""Smaller probabilities count as this one where a logarithm is taken."""
+
+TINY = 1e-30
+"""Covers what underflow takes from a float32 product of features below 1e-15."""
+_LARGEST = 1e18  # of a norm: four times its square must be finite in float32
+
+
+class _Points:
+    """``Float[U F]`` candidates and ``Float[L F]`` centers under one numbering, read in blocks, never copied whole."""
+
+    def __init__(self, candidates: Tensor, centers: Tensor) -> None:
+        self._candidates, self._centers = candidates, centers
+
+    def __len__(self) -> int:
+        return len(self._candidates) + len(self._centers)
+
+    def __getitem__(self, points: Tensor) -> Tensor:
+        """``Long[n]`` -> ``Float32[n F]``, a copy."""
+        number = len(self._candidates)
+        ours = points < number
+        if not len(self._centers) or bool(ours.all()):
+            return self._candidates.index_select(0, points).float()
+        rows = self._candidates.new_empty((len(points), self._candidates.shape[1]), dtype=torch.float32)
+        rows[ours] = self._candidates[points[ours]].float()
+        rows[~ours] = self._centers[points[~ours] - number].float()
+        return rows
+
+    def blocks(self, memory_limit: int) -> tuple[Tensor, ...]:
+        """Split all points so that a block of them in float64, twice, keeps the limit."""
+        size = rows_per_block(memory_limit, 20 * max(self._candidates.shape[1], 1))
+        return tuple(torch.split(torch.arange(len(self), device=self._candidates.device), size))
+
+
+class _AbstractFeatureSpace(AbstractProductSpace):
+    """What Euclidean and cosine distances share.
+
+    Args:
+        candidates: ``Float[U F]``; held as they are, read as float32.
+        centers: ``Float[L F]``.
+        memory_limit: bytes for the blocks.
+
+    Raises:
+        ValueError: the shapes do not fit, or a value is not finite or so large that its square is not.
+    """
+
+    def __init__(self, candidates: Tensor, centers: Tensor, memory_limit: int) -> None:
+        check_features(candidates, centers)
+        super().__init__(len(candidates), len(centers), candidates.shape[1], candidates.device, memory_limit)
+        self._points = _Points(candidates, centers)
+
+
+@final
+class EuclideanSpace(_AbstractFeatureSpace):
+    r"""Squared distances, :math:`\lVert x - y \rVert^2 = \lVert x \rVert^2 + \lVert y \rVert^2 - 2 x^T y`.
+
+    The products are of features less their mean, which round less; the distances are of the features themselves.
+    """
+
+    def __init__(self, candidates: Tensor, centers: Tensor, memory_limit: int) -> None:
+        super().__init__(candidates, centers, memory_limit)
+        points, blocks = self._points, self._points.blocks(memory_limit)
+        total = torch.zeros(self.width, dtype=torch.float64, device=self.device)
+        for block in blocks:
+            total += points[block].sum(0, dtype=torch.float64)
+        self._mean = (total / max(len(points), 1)).float()
+        norms = [points[block].sub_(self._mean).double().square_().sum(1) for block in blocks]
+        self._norms = torch.cat([self._none(), *norms]).add_(TINY)
+
+    def operand(self, points: Tensor, dtype: torch.dtype) -> Operand:
+        """Centered; the slack is the squared norm, as ``2 |x| |y| <= |x|^2 + |y|^2``."""
+        if dtype is torch.float32:
+            rows = self._points[points].sub_(self._mean)
+            return Operand(rows, rows, self._norms[points], self._norms[points])
+        rows = self._points[points].double().sub_(self._mean)
+        norms = rows.square().sum(1)
+        return Operand(rows, rows, norms, norms + TINY)
+
+    def product(self, bias: Tensor, ours: Operand, theirs: Operand) -> Tensor:
+        """``bias - 2 x y``."""
+        return torch.addmm(bias, ours.left, theirs.right.T, alpha=-2)
+
+    def exact(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Sum of squared differences."""
+        return tree_sum(self._points[rows].double().sub_(self._points[columns]).square_())
+
+
+@final
+class CosineSpace(_AbstractFeatureSpace):
+    r"""One minus the cosine, :math:`1 - \hat x^T \hat y = \tfrac12 \lVert \hat x - \hat y \rVert^2` of unit vectors.
+
+    Raises:
+        ValueError: a vector is zero, which has no direction.
+    """
+
+    def __init__(self, candidates: Tensor, centers: Tensor, memory_limit: int) -> None:
+        super().__init__(candidates, centers, memory_limit)
+        squared = [tree_sum(self._points[block].double().square_()) for block in self._points.blocks(memory_limit)]
+        self._norms = torch.cat([self._none(), *squared]).sqrt_()
+        if not bool((self._norms > 0).all()):
+            number = int((self._norms == 0).sum())
+            raise ValueError(f"features must not be zero for cosine distances, got {number} zero vectors")
+
+    def operand(self, points: Tensor, dtype: torch.dtype) -> Operand:
+        """Unit vectors; all norms are 1 within rounding, and so is the slack."""
+        rows = self._unit(points).to(dtype)
+        halves = torch.full((len(points),), 0.5, dtype=torch.float64, device=self.device)
+        return Operand(rows, rows, halves, halves)
+
+    def product(self, bias: Tensor, ours: Operand, theirs: Operand) -> Tensor:
+        """``bias`` less the cosine."""
+        return torch.addmm(bias, ours.left, theirs.right.T, alpha=-1)
+
+    def exact(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Half the sum of squared differences of the unit vectors."""
+        return tree_sum(self._unit(rows).sub_(self._unit(columns)).square_()).mul_(0.5)
+
+    def _unit(self, points: Tensor) -> Tensor:
+        return self._points[points].double().div_(self._norms[points][:, None])
+
+
+@final
+class SymmetricKLSpace(AbstractProductSpace):
+    r"""Half the sum of both Kullback-Leibler divergences of class distributions.
+
+    .. math:: \tfrac12 KL(p \Vert q) + \tfrac12 KL(q \Vert p) = \tfrac12 \sum_c (p_c - q_c)(\log p_c - \log q_c)
+
+    Probabilities below :data:`SMALLEST_PROBABILITY` are raised to it; logarithms are held in float32.
+
+    Args:
+        candidates: ``Float[U C]``, rows that sum to 1.
+        centers: ``Float[L C]``.
+        memory_limit: bytes for the blocks.
+
+    Raises:
+        ValueError: the shapes do not fit, or a row is not a distribution.
+    """
+
+    def __init__(self, candidates: Tensor, centers: Tensor, memory_limit: int) -> None:
+        check_features(candidates, centers)
+        super().__init__(len(candidates), len(centers), 2 * candidates.shape[1], candidates.device, memory_limit)
+        probs = torch.cat([candidates.float(), centers.float()])
+        if len(probs) and not (bool((probs >= 0).all()) and bool(((probs.sum(1) - 1).abs() < 1e-3).all())):
+            raise ValueError("candidates and centers must hold rows of probabilities that sum to 1")
+        self._probs = probs.clamp_(min=SMALLEST_PROBABILITY)
+        self._logs = probs.cpu().double().log().float().to(self.device)  # one logarithm for all devices
+        self._bias = (self._probs.double() * self._logs).sum(1).mul_(0.5)
+        # |p_i| |log p_j| <= |log p_j| in either half of the operands; 0.51: |p| may exceed 1 by rounding
+        self._slack = self._logs.double().square().sum(1).sqrt_().mul_(0.51).add_(TINY)
+
+    def operand(self, points: Tensor, dtype: torch.dtype) -> Operand:
+        """Probabilities beside logarithms, and the other way around."""
+        probs, logs = self._probs[points].to(dtype), self._logs[points].to(dtype)
+        left, right = torch.cat([probs, logs], 1), torch.cat([logs, probs], 1)
+        return Operand(left, right, self._bias[points], self._slack[points])
+
+    def product(self, bias: Tensor, ours: Operand, theirs: Operand) -> Tensor:
+        """``bias`` less half of both cross terms."""
+        return torch.addmm(bias, ours.left, theirs.right.T, alpha=-0.5)
+
+    def exact(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Sum over the classes; no term is negative."""
+        probs = self._probs[rows].double().sub_(self._probs[columns])
+        return tree_sum(probs.mul_(self._logs[rows].double().sub_(self._logs[columns]))).mul_(0.5)
+
+
+def check_features(features: Tensor, centers: Tensor) -> None:
+    """Raise ValueError where these are not ``Float[U F]`` and ``Float[L F]`` with squared distances below infinity."""
+    if features.ndim != 2 or centers.ndim != 2 or features.shape[1] != centers.shape[1]:
+        shapes = f"{list(features.shape)} and {list(centers.shape)}"
+        raise ValueError(f"features and centers must be [U F] and [L F], got {shapes}")
+    largest = 0.0
+    for part in (features, centers):
+        if part.numel():
+            low, high = (float(value) for value in part.aminmax())  # NaN shows in both; no copy as isfinite makes
+            largest = max(largest, -low, high) if low == low else torch.nan
+            if not abs(largest) < torch.inf:
+                raise ValueError("features and centers must be finite, got NaN or infinite values")
+    if largest * max(features.shape[1], 1) ** 0.5 > _LARGEST:
+        raise ValueError(f"features and centers must be below 1e18 / sqrt(F), got {largest}")

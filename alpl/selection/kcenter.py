@@ -1,0 +1,109 @@
+r"""k-center greedy (Sener and Savarese 2018, Algorithm 1).
+
+Axes: U candidates, L centers, F features, b picks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor
+
+from alpl.blocks import MEMORY_LIMIT
+from alpl.selection.farthest_first import farthest_first
+from alpl.selection.feature_spaces import CosineSpace, EuclideanSpace, SymmetricKLSpace
+from alpl.selection.spaces import AbstractSpace, DistanceBlock, GivenSpace
+
+FeatureMetric: TypeAlias = Literal["euclidean", "cosine"]
+Metric: TypeAlias = Literal["euclidean", "cosine", "symmetric_kl"]
+FEATURE_METRICS: tuple[str, ...] = get_args(FeatureMetric)
+
+_SPACES: dict[Metric, Callable[[Tensor, Tensor, int], AbstractSpace]] = {
+    "euclidean": EuclideanSpace,
+    "cosine": CosineSpace,
+    "symmetric_kl": SymmetricKLSpace,
+}
+
+
+def kcenter_greedy(
+    features: Tensor,
+    centers: Tensor,
+    budget: int,
+    *,
+    metric: Metric = "euclidean",
+    memory_limit: int = MEMORY_LIMIT // 8,
+) -> tuple[Tensor, Tensor]:
+    r"""Pick the candidate that is farthest from all centers and picks so far, again and again.
+
+    .. math:: u = \arg\max_{i} \min_{j \in s} d(x_i, x_j)
+
+    where s holds the centers and the picks so far. First index on ties; with no center at all the first pick is
+    index 0. See :func:`alpl.selection.farthest_first.farthest_first` for how, for time and for memory.
+
+    What "farthest" means to the last bit: features are read as float32; distances are compared as sums of (half)
+    squared differences in float64, added by halves (:func:`alpl.selection.exact_sum.tree_sum`). So the picks do not
+    depend on block sizes, threads, or whether they are made on a CPU or a GPU.
+
+    Args:
+        features: ``Float[U F]`` candidates; class probabilities for ``symmetric_kl``.
+        centers: ``Float[L F]``, L may be 0.
+        budget: b.
+        metric: ``euclidean``, ``cosine`` (one minus the cosine), or ``symmetric_kl`` (half the sum of both
+            Kullback-Leibler divergences).
+        memory_limit: bytes for blocks, beside 40 for each candidate and center.
+
+    Returns:
+        ``Long[b]`` picks in order, and ``Float64[b]`` the distance to the nearest center at which each was picked
+        (a first pick without centers has none and gets 0).
+
+    Raises:
+        ValueError: ``budget`` exceeds U, the widths differ, a value is not finite (or zero for ``cosine``, or no
+            distribution for ``symmetric_kl``), ``metric`` is unknown, or ``memory_limit`` is too small for a block.
+
+    >>> kcenter_greedy(torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([[0.0]]), 2)
+    (tensor([2, 1]), tensor([5., 1.], dtype=torch.float64))
+    """
+    if metric not in _SPACES:
+        raise ValueError(f"metric must be one of {', '.join(_SPACES)}, got {metric!r}")
+    picks, distances = _pick(_SPACES[metric](features, centers, memory_limit), budget)
+    return picks, distances.sqrt() if metric == "euclidean" else distances
+
+
+def kcenter_greedy_by(
+    distance: DistanceBlock,
+    num_candidates: int,
+    num_centers: int,
+    budget: int,
+    *,
+    device: torch.device | None = None,
+    memory_limit: int = MEMORY_LIMIT,
+) -> tuple[Tensor, Tensor]:
+    """:func:`kcenter_greedy` with the distances that a function gives.
+
+    Args:
+        distance: ``(rows Long[n], columns Long[m]) -> Float[n m]``: symmetric, not negative, and the same for a pair
+            in whatever block it stands. Points 0 to U - 1 are candidates, U to U + L - 1 centers; rows are candidates.
+        num_candidates: U.
+        num_centers: L.
+        budget: b.
+        device: where the function wants its indices; the CPU where absent.
+        memory_limit: bytes for blocks of distances.
+
+    Returns:
+        As :func:`kcenter_greedy`.
+
+    Raises:
+        ValueError: ``budget`` exceeds U, or the function gives a wrong shape, NaN or a negative distance.
+    """
+    return _pick(GivenSpace(distance, num_candidates, num_centers, device or torch.device("cpu"), memory_limit), budget)
+
+
+def _pick(space: AbstractSpace, budget: int) -> tuple[Tensor, Tensor]:
+    if not 0 <= budget <= space.num_candidates:
+        raise ValueError(f"budget must be in [0, {space.num_candidates}] candidates, got {budget}")
+    picks, distances = farthest_first(space, budget)
+    if budget and not space.num_centers:
+        distances[0] = 0.0
+    return picks, distances
