@@ -88,7 +88,7 @@ def write_header(stream: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]
 
 @final
 class GrowingArray:
-    """An ``.npy`` file that is written part by part, along its first axis; for a file in a folder that is not whole yet.
+    """An ``.npy`` file that is written part by part, along its first axis; for a folder that is not whole yet.
 
     Args:
         path: the file.

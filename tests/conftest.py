@@ -6,6 +6,8 @@ from alpl.acquisition import Context
 from alpl.pool import Pool
 from alpl.predictions import Form, Posterior, Predictions
 
+collect_ignore_glob = ["benchmarks/*"]  # programs, with imports of their own
+
 # A shared machine is slow at times, and a test that fails must fail again.
 settings.register_profile("alpl", deadline=None, derandomize=True, database=None)
 settings.load_profile("alpl")

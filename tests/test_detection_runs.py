@@ -20,6 +20,7 @@ RUN = [
     "schedule.initial.size=30", "schedule.budget=10", "schedule.cycles=2",
     "trainer.max_epochs=2", "trainer.max_steps=-1",
     "model.scheduler=null", "pseudo_labels.score_thresh=0.15", "acquisition.score_thresh=0.05",
+    "model.consistency.pairing=as_released",
 ]  # fmt: skip
 
 
@@ -43,9 +44,11 @@ def _wrong(objects: Objects) -> Objects:
     return Objects((objects.boxes / 2)[1:], ((objects.labels + 3) % 10)[1:], objects.difficult[1:])
 
 
-@pytest.mark.parametrize("fraction", ["0.5", "random"])
-def test_objects_of_unlabeled_images_reach_nothing(tmp_path: Path, monkeypatch, fraction: str) -> None:
-    overrides = [*RUN, f"data.labeled_fraction={fraction}"]
+@pytest.mark.parametrize(
+    "extra", ["model.consistency.pairing=as_written", "data.labeled_fraction=random"], ids=["half", "random"]
+)
+def test_objects_of_unlabeled_images_reach_nothing(tmp_path: Path, monkeypatch, extra: str) -> None:
+    overrides = [*RUN, extra]
     true = alpl(tmp_path / "true", *overrides).run_folder()
     scramble(monkeypatch, kept=Pool.load(true / "cycle_02" / "pool.csv").labeled)
     wrong = alpl(tmp_path / "wrong", *overrides).run_folder()

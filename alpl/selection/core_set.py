@@ -137,7 +137,7 @@ def _bisect(
     steps = np.unique(np.concatenate([pairs.ravel(), nearest[np.isfinite(nearest)]]))
     # a little wider: the ends were rounded in another order
     steps = steps[(steps >= between[0] * (1 - 1e-12)) & (steps <= between[1] * (1 + 1e-12))]
-    low, high, proved = 0, len(steps) - 1, 0  # no radius below step ``proved`` covers: the least is a distance that exists
+    low, high, proved = 0, len(steps) - 1, 0
     while low < high:
         middle = (low + high) // 2
         covers = pairs[nearest > steps[middle]] <= steps[middle]

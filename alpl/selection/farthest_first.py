@@ -10,8 +10,8 @@ from torch import Tensor
 
 from alpl.selection.spaces import AbstractSpace
 
-_GROUP = 256  # candidates that the first group holds; it grows and shrinks with its yield
-_FIRST_CENTERS = 512  # centers that give the first upper bounds
+_GROUP = 512  # candidates that the first group holds; it grows and shrinks with its yield
+_FIRST_SHARE = 5  # one center of so many gives the first upper bounds
 _GONE = -1.0  # the distance of what has been picked: below all others
 
 
@@ -66,9 +66,8 @@ class _State:
         self._centers = torch.arange(number, number + space.num_centers, device=space.device)
         self._seen = torch.zeros(number, dtype=torch.long, device=space.device)
         # some of the centers rule out most candidates; evenly spaced, as labeled images may be sorted by class
-        step = max(len(self._centers) // _FIRST_CENTERS, 1)
         self._upper = (
-            space.bound(self._centers[::step])
+            space.bound(self._centers[::_FIRST_SHARE])
             if len(self._centers)
             else torch.full((number,), torch.inf, dtype=torch.float64, device=space.device)
         )
