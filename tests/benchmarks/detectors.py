@@ -80,6 +80,7 @@ def faster_rcnn(size: int) -> tuple[Any, nn.Module]:
         weights=None, weights_backbone=None, num_classes=NUM_CLASSES + 1, min_size=size, max_size=size
     )
     theirs.load_state_dict(ours.network.state_dict())
+    theirs.transform.torch_choice = lambda sizes: sizes[0]  # drawn from the generator that both sample regions with
     return ours, theirs
 
 
