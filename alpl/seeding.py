@@ -31,3 +31,18 @@ def seed_all(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002  (libraries that still draw from the global one)
     torch.manual_seed(seed)
+
+
+def uniform(generator: torch.Generator, low: float, high: float) -> float:
+    """Draw a number from [low, high)."""
+    return low + (high - low) * float(torch.rand((), generator=generator, dtype=torch.float64))
+
+
+def integer(generator: torch.Generator, number: int) -> int:
+    """Draw one of 0 to ``number - 1``."""
+    return int(torch.randint(number, (), generator=generator))
+
+
+def coin(generator: torch.Generator) -> bool:
+    """Draw true or false, equally likely."""
+    return integer(generator, 2) == 1

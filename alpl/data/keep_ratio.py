@@ -15,7 +15,8 @@ import torch
 from torch import Generator, Tensor
 
 from alpl.data.objects import Objects
-from alpl.data.ssd_augment import distort, mirror
+from alpl.data.patches import mirror
+from alpl.data.photometric import distort
 from alpl.errors import ConfigError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -81,7 +82,7 @@ class KeepRatioAugmentation:
         mean: RGB.
         std: RGB.
         flip: probability of the mirror image.
-        photometric: whether colors are changed as SSD does (:func:`alpl.data.ssd_augment.distort`); not published for
+        photometric: whether colors are changed as SSD does (:func:`alpl.data.photometric.distort`); not published for
             RetinaNet, FCOS or Faster R-CNN.
 
     Raises:

@@ -7,22 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alpl.data.objects import Objects
-from alpl.data.ssd_augment import (
+from alpl.data.patches import (
     MIN_OVERLAPS,
     Patch,
-    PhotometricAugmentation,
-    SsdAugmentation,
-    SsdPreprocess,
     centers_inside,
-    distort,
-    hsv_to_rgb,
     keep_inside,
     mirror,
     random_canvas,
     random_patch,
     resample,
-    rgb_to_hsv,
 )
+from alpl.data.photometric import distort, hsv_to_rgb, rgb_to_hsv
+from alpl.data.ssd_augment import PhotometricAugmentation, SsdAugmentation, SsdPreprocess
 from alpl.errors import ConfigError
 
 MEAN = torch.tensor([123.0, 117.0, 104.0]).view(3, 1, 1)
