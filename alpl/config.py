@@ -6,7 +6,8 @@ import difflib
 import hashlib
 import inspect
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def _top_level(name: str) -> Path:
 
 CONF = _top_level("conf")
 EXPERIMENTS = _top_level("experiments")
+SLURM = _top_level("slurm")
 
 TOP_LEVEL = [
     "data",
@@ -47,28 +49,44 @@ TOP_LEVEL = [
     "warm_start",
     "informativeness",
     "gallery",
+    "embedding",
     "checkpoint_every_s",
+    "grace_s",
     "keep_models",
     "keep_predictions",
 ]
 
 # What does not change a run's results, and so is no part of its key.
-_HOUSEKEEPING = ("gallery", "checkpoint_every_s", "keep_models", "keep_predictions")
+_HOUSEKEEPING = ("gallery", "embedding", "checkpoint_every_s", "grace_s", "keep_models", "keep_predictions")
 _NOT_CONTENT = ("paths", "logger", "report", "table", "row", *_HOUSEKEEPING)
 _NOT_CONTENT_OF_SOURCE = ("root", "download")
 _FILES = ("path", "weights")  # arguments that may name a file: an initial set, a state dict
 
 
+@cache
 def register_experiments(folder: Path | None = None) -> None:
     """Make every ``experiments/<paper>/<table>.yaml`` known as ``+experiment=<paper>/<table>``.
 
-    They live beside their protocol and printed numbers, not in ``conf/experiment``.
+    Read once in a process, as a status composes the configs of hundreds of runs.
+
+    They live beside their protocol and printed numbers, not in ``conf/experiment``; likewise ``slurm/<cluster>.yaml``,
+    which is ``slurm=<cluster>``.
     """
     folder = folder or EXPERIMENTS
     for path in sorted(folder.rglob("*.yaml")):
         group = "/".join(("experiment", *path.relative_to(folder).parent.parts))
         node = OmegaConf.load(path)
         ConfigStore.instance().store(path.stem, node, group, package="_global_", provider=str(path))
+    for path in sorted(SLURM.glob("*.yaml")):
+        ConfigStore.instance().store(path.stem, OmegaConf.load(path), "slurm", package="_global_", provider=str(path))
+
+
+def with_default_group(overrides: Sequence[str]) -> list[str]:
+    """Take ``+experiment=`` for ``experiment=``.
+
+    The group stands in the defaults, so that a row (method) comes after its table; people write the plus sign, too.
+    """
+    return [text.removeprefix("+") if text.startswith("+experiment=") else text for text in overrides]
 
 
 def content_of(config: DictConfig, *, any_seed: bool = False) -> dict[str, Any]:

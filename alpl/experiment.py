@@ -45,6 +45,7 @@ class Experiment:
             on it (thesis sec. 3.3.2). The true labels are used for nothing else.
         checkpoint_every_s: least seconds between two checkpoints of a fit.
         gallery: queried images of each cycle that are pictured with their detections; 0 for none.
+        embedding: unlabeled images of each cycle whose features are kept beside those of the query; 0 for none.
         keep_models: keep each cycle's weights; else only the last cycle's.
         keep_predictions: keep the predictions that the acquisition saw.
 
@@ -66,6 +67,7 @@ class Experiment:
     pseudo_labels: AbstractPseudoLabeler | None = None
     informativeness: bool = False
     gallery: int = 0
+    embedding: int = 0
     checkpoint_every_s: float = 60.0
     keep_models: bool = True
     keep_predictions: bool = False
@@ -75,5 +77,7 @@ class Experiment:
             raise ConfigError(f"num_members must be >= 1, got {self.num_members}")
         if self.gallery < 0:
             raise ConfigError(f"gallery must be >= 0, got {self.gallery}")
+        if self.embedding < 0:
+            raise ConfigError(f"embedding must be >= 0, got {self.embedding}")
         if self.checkpoint_every_s < 0:
             raise ConfigError(f"checkpoint_every_s must be >= 0, got {self.checkpoint_every_s}")

@@ -31,9 +31,13 @@ from alpl.callbacks.prediction_tracker import HISTORY
 from alpl.callbacks.resume_checkpoint import ResumeCheckpoint
 from alpl.data.base import AbstractPoolDataModule
 from alpl.data.scenes import SceneDataModule
+from alpl.embedding import record_embedding
+from alpl.errors import ConfigError
 from alpl.experiment import Experiment
 from alpl.files import read_array, read_tensors, whole_folder, write_array, write_json, write_tensors
 from alpl.gallery import record_gallery
+from alpl.interruption import Interruption
+from alpl.metrics.class_balance import balance_metrics
 from alpl.modules.base import AbstractModule, AbstractTrainableModule
 from alpl.pool import Pool
 from alpl.prediction_files import WritePredictions, join, writing
@@ -59,9 +63,16 @@ class ActiveLearning:
         DataError: the data set is missing or broken.
     """
 
-    def __init__(self, experiment: Experiment, folder: RunFolder, progress: Callable[[int], Progress]) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        folder: RunFolder,
+        progress: Callable[[int], Progress],
+        interruption: Interruption,
+    ) -> None:
         self.experiment = experiment
         self.folder = folder
+        self.interruption = interruption
         data = experiment.data
         if self._is_main:
             data.prepare_data()
@@ -116,13 +127,12 @@ class ActiveLearning:
             if self.experiment.warm_start and cycle:
                 module.load_state_dict(read_tensors(self.folder.cycle(cycle - 1).model(member)))
             resume = files.resume(member)
-            before = self._epochs_before(cycle)
             trainer = self._make_trainer(
                 EpochSeed(seed),
                 *(self._bound_providers(files) if member == 0 else ()),
-                EpochLog(files.epochs(member), lambda e, v: self.experiment.logger.log_epoch(cycle, before + e, v)),
+                EpochLog(files.epochs(member), lambda epoch, values: self.experiment.logger.follow()),
                 FitProgress(self.progress),
-                ResumeCheckpoint(resume, self.experiment.checkpoint_every_s),
+                ResumeCheckpoint(resume, self.experiment.checkpoint_every_s, self.interruption),
             )
             trainer.fit(module, datamodule=data, ckpt_path=resume if resume.exists() else None, weights_only=True)
             if self._is_main:
@@ -136,11 +146,12 @@ class ActiveLearning:
             seed_all(derive_seed(self.experiment.seed, "test", cycle))
             self._make_trainer().test(module, datamodule=data, verbose=False)
             if self._is_main:
-                results = {"num_labeled": pool.num_labeled} | self._counts(pool, pseudo) | module.results
+                counts = {"num_labeled": pool.num_labeled} | self._counts(pool, pseudo)
+                results = counts | module.results | self._balance(pool, cycle)
                 write_json(self.folder.cycle(cycle).metrics, results)
                 self.folder.write_metrics(cycle + 1)
                 scalars = {name: value for name, value in results.items() if isinstance(value, float)}
-                self.experiment.logger.log_cycle(cycle, pool.num_labeled, scalars)
+                self.experiment.logger.follow()
                 self._detail = f"{pool.num_labeled} labeled, " + ", ".join(f"{n} {v:.4f}" for n, v in scalars.items())
 
     def _predict(self, cycle: int, pool: Pool, data: AbstractPoolDataModule) -> None:
@@ -166,6 +177,8 @@ class ActiveLearning:
                     self._record_informativeness(files, pool, query)
                 if Need.BOXES in self.needs and self.experiment.gallery:
                     self._record_gallery(files, query)
+                if self.experiment.embedding:
+                    self._record_embedding(cycle, files, query)
                 query.save(files.query)
                 self._detail = f"{len(query.index)} images chosen"
         return Query.load(files.query)
@@ -196,6 +209,10 @@ class ActiveLearning:
             needs |= self.experiment.pseudo_labels.needs
         if self.experiment.gallery and needs & FROM_MODULE:  # no inference pass for pictures alone
             needs |= Need.BOXES & module.provides
+        if self.experiment.embedding:
+            if Need.IMAGE_FEATURES not in module.provides:
+                raise ConfigError(f"embedding must be 0: {type(module).__name__} provides no image features")
+            needs |= Need.IMAGE_FEATURES
         return needs
 
     def _context(self, cycle: int, pool: Pool) -> Context:
@@ -227,12 +244,19 @@ class ActiveLearning:
         return PseudoLabels.load(self.folder.cycle(cycle).pseudo_labels) if self.experiment.pseudo_labels else None
 
     def _counts(self, pool: Pool, pseudo: PseudoLabels | None) -> dict[str, int]:
-        """Count what the training saw, where pseudo-labels are on (Elezi et al., Fig. 5b)."""
-        if self.experiment.pseudo_labels is None:
-            return {}
-        objects = sum(int((~each.difficult).sum()) for each in self.oracle.annotate(pool.labeled))
-        images, found = (len(pseudo.index), len(pseudo.image)) if pseudo is not None else (0, 0)
-        return {"num_labeled_objects": objects, "num_pseudo_images": images, "num_pseudo_objects": found}
+        """Count the objects that the training saw: labeled ones, and pseudo-labels where they are on."""
+        counts = {}
+        if isinstance(self.experiment.data, SceneDataModule):  # elsewhere an image is one label
+            counts["num_labeled_objects"] = int(self._class_counts(pool).sum())
+        if self.experiment.pseudo_labels is not None:  # Elezi et al., Fig. 5b
+            images, found = (len(pseudo.index), len(pseudo.image)) if pseudo is not None else (0, 0)
+            counts |= {"num_pseudo_images": images, "num_pseudo_objects": found}
+        return counts
+
+    def _balance(self, pool: Pool, cycle: int) -> dict[str, float]:
+        """Measure how unevenly the classes were chosen: what this cycle added, and all that is labeled."""
+        added = self.oracle.annotate((pool.cycle == cycle).nonzero().flatten())
+        return balance_metrics(self.experiment.data.count_classes(added), self._class_counts(pool))
 
     def _record_gallery(self, files: CycleFiles, query: Query) -> None:
         """Keep pictures of the first queried images, with what the acquisition saw on them."""
@@ -246,6 +270,14 @@ class ActiveLearning:
             data.classes,
             limit=self.experiment.gallery,
         )
+
+    def _record_embedding(self, cycle: int, files: CycleFiles, query: Query) -> None:
+        """Keep what a t-SNE of the selection is made of."""
+        predictions = self._predictions(files, "unlabeled")
+        if predictions.image_features is None:
+            return  # it was turned on when this cycle's predictions were there already
+        seed = derive_seed(self.experiment.seed, "embedding", cycle)
+        record_embedding(files.embedding, query, predictions, limit=self.experiment.embedding, seed=seed)
 
     def _record_informativeness(self, files: CycleFiles, pool: Pool, query: Query) -> None:
         """Write what thesis Fig. 3.3 to 3.5 are made of."""
@@ -273,7 +305,7 @@ class ActiveLearning:
         # Samplers, logs and progress are ours (see data/batch.py, EpochLog, FitProgress); the rest is the user's.
         no_validation = {} if self.experiment.data.num_validation else {"limit_val_batches": 0}
         return self.experiment.make_trainer(
-            callbacks=list(callbacks),
+            callbacks=[*callbacks, self.interruption],
             logger=False,
             use_distributed_sampler=False,
             enable_checkpointing=any(isinstance(callback, ResumeCheckpoint) for callback in callbacks),
@@ -289,11 +321,6 @@ class ActiveLearning:
         for provider in needed:
             provider.bind(files.folder)
         return needed
-
-    def _epochs_before(self, cycle: int) -> int:
-        """Count the epochs of earlier cycles, for axes that run through the whole run."""
-        files = [self.folder.cycle(earlier).epochs(0) for earlier in range(cycle)]
-        return sum(len(file.read_text().splitlines()) - 1 for file in files if file.exists())
 
     def _write_predictions(self, module: AbstractModule, data: AbstractPoolDataModule, path: Path) -> None:
         """Predict and write, batch by batch; the predictions of all processes in the order of the pool."""
@@ -349,6 +376,8 @@ class ActiveLearning:
         seconds = time.perf_counter() - start
         self.folder.mark_done({"cycle": cycle, "stage": stage, "seconds": round(seconds, 3)})
         self.progress.done(seconds, self._detail, shown=stage == "test")
+        if not torch.distributed.is_initialized():  # several processes leave together, at the end of an epoch
+            self.interruption.leave()
 
     def _wait_for(self, cycle: int, stage: str) -> None:
         """Wait for process 0, as long as the parent process lives."""

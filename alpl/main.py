@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,20 +17,23 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from alpl.acquisition import AbstractAcquisition
-from alpl.config import CONF, EXPERIMENTS, check_config, content_of, register_experiments
+from alpl.cluster import slurm_job
+from alpl.config import CONF, EXPERIMENTS, check_config, content_of, register_experiments, with_default_group
 from alpl.environment import describe_environment
 from alpl.errors import ConfigError, DataError, RunLockedError
 from alpl.experiment import OURS, Experiment
 from alpl.files import write_json, write_text
+from alpl.interruption import Interruption
 from alpl.loop import ActiveLearning
+from alpl.planned import changes, planned_sweep
 from alpl.processes import rank
 from alpl.progress import Progress, quiet_libraries
 from alpl.run_folder import RunFolder, content_key
-from alpl.sweep import Outcome, in_sweep, job_number, write_outcome
+from alpl.sweep import Outcome, compose_job, end_broken_sweep, in_sweep, job_number, write_outcome
 
 log = logging.getLogger("alpl")
 
@@ -48,12 +52,14 @@ def cli() -> None:
     os.environ.setdefault(_TRACES, os.environ.get("HYDRA_FULL_ERROR", "0"))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hydra then lets its errors through to us
     register_experiments()
-    # The group stands in the defaults, so that a row (method) comes after its table; "+experiment=" says the same.
-    sys.argv[1:] = [text.removeprefix("+") if text.startswith("+experiment=") else text for text in sys.argv[1:]]
+    sys.argv[1:] = with_default_group(sys.argv[1:])
     try:
         run()
     except (HydraException, OmegaConfBaseException, OSError) as error:  # OSError: hydra could not make its folder
         _refuse(error)
+    except Exception as error:
+        end_broken_sweep(error)
+        raise
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except SIGTERMException:  # a SystemExit without a status: a terminated run must not look like a finished one
@@ -102,6 +108,7 @@ def run_experiment(config: DictConfig) -> RunFolder:
 
     Raises:
         ConfigError, DataError, RunLockedError: see there.
+        Interrupted: the run left after a signal; the same command goes on with it.
     """
     check_config(config)
     torch.set_num_threads(_THREADS if config.num_threads is None else config.num_threads)
@@ -111,17 +118,41 @@ def run_experiment(config: DictConfig) -> RunFolder:
         progress.say(f"{progress.prefix} | finished already: {folder.path}")
         progress.close()
         return folder
-    if rank() != 0:
-        _run_in(folder, config, None)
-        return folder
-    with folder.locked() as stale:
-        _run_in(folder, config, stale)
+    with Interruption(config.grace_s) as interruption:  # around the lock: who requeues us must find it free
+        _run_locked(folder, config, interruption)
     return folder
 
 
-def run_path(config: DictConfig) -> Path:
-    """Give the folder of a run: ``<runs>/<table>/<row>/<data>-seed<seed>-<key>``."""
-    names = _names(config)
+def _run_locked(folder: RunFolder, config: DictConfig, interruption: Interruption) -> None:
+    if rank() != 0:
+        _run_in(folder, config, None, interruption)
+        return
+    with folder.locked() as stale:
+        _run_in(folder, config, stale, interruption)
+
+
+def run_path_of(overrides: Sequence[str]) -> Path:
+    """Give the folder of the run that ``alpl <overrides>`` makes or has made, without running it.
+
+    Raises:
+        ConfigError, HydraException: the overrides do not compose, or name what is not there.
+    """
+    config = compose_job(overrides)
+    choices = dict(config.hydra.runtime.choices)
+    with open_dict(config):
+        del config["hydra"]
+    check_config(config)
+    return run_path(config, choices)
+
+
+def run_path(config: DictConfig, choices: Mapping[str, Any] | None = None) -> Path:
+    """Give the folder of a run: ``<runs>/<table>/<row>/<data>-seed<seed>-<key>``.
+
+    Args:
+        config: the run's config.
+        choices: what was chosen in each group; by default what Hydra says of the run at work.
+    """
+    names = _names(config, choices)
     key = content_key(content_of(config))
     return Path(config.paths.runs) / names["table"] / names["row"] / f"{names['data']}-seed{config.seed}-{key}"
 
@@ -149,6 +180,7 @@ def make_experiment(config: DictConfig) -> Experiment:
         warm_start=config.warm_start,
         informativeness=config.informativeness,
         gallery=config.gallery,
+        embedding=config.embedding,
         checkpoint_every_s=config.checkpoint_every_s,
         keep_models=config.keep_models,
         keep_predictions=config.keep_predictions,
@@ -167,8 +199,8 @@ def one_line(error: BaseException) -> str:
     return text if known and text else f"{type(error).__name__}: {text}"
 
 
-def _run_in(folder: RunFolder, config: DictConfig, stale: str | None) -> None:
-    learning = _set_up(folder, config)
+def _run_in(folder: RunFolder, config: DictConfig, stale: str | None, interruption: Interruption) -> None:
+    learning = _set_up(folder, config, interruption)
     experiment, progress = learning.experiment, learning.progress
     is_main = rank() == 0
     handler = _log_to(folder.path / "run.log") if is_main else logging.NullHandler()
@@ -177,6 +209,9 @@ def _run_in(folder: RunFolder, config: DictConfig, stale: str | None) -> None:
             _describe(folder, config, learning)
             folder.write_error(None)
             progress.say(f"{progress.prefix} | {'goes on' if folder.journal else 'starts'} in {folder.path}")
+            if job := slurm_job():
+                folder.note_job(job)
+                progress.say(f"{progress.prefix} | SLURM job {job['job']} on {job['node']}")
             if stale:
                 progress.say(f"{progress.prefix} | took over the lock of {stale}, which is gone")
             experiment.logger.start(_description(config, learning), folder.path)
@@ -189,8 +224,9 @@ def _run_in(folder: RunFolder, config: DictConfig, stale: str | None) -> None:
             folder.write_error(traceback.format_exc() + one_line(error) + "\n")
             experiment.logger.finish(failed=True)
         raise
-    except BaseException:  # a signal: what is done is done, and the next start goes on
+    except BaseException as end:  # a signal: what is done is done, and the next start goes on
         if is_main:
+            progress.say(f"{progress.prefix} | stopped ({type(end).__name__}); the same command goes on")
             experiment.logger.finish(failed=True)
         raise
     finally:
@@ -199,12 +235,12 @@ def _run_in(folder: RunFolder, config: DictConfig, stale: str | None) -> None:
         handler.close()
 
 
-def _set_up(folder: RunFolder, config: DictConfig) -> ActiveLearning:
+def _set_up(folder: RunFolder, config: DictConfig, interruption: Interruption) -> ActiveLearning:
     """Make and check all parts; whatever goes wrong before any training is a matter of the config or the data."""
     is_main = rank() == 0
     show = partial(Progress, _title(config), job_number() if in_sweep() else None, quiet=not is_main)
     try:
-        return ActiveLearning(make_experiment(config), folder, show)
+        return ActiveLearning(make_experiment(config), folder, show, interruption)
     except Exception as error:
         cause = error.__cause__ if isinstance(error, HydraException) and error.__cause__ else error
         place = str(error).splitlines()[-1] if isinstance(error, HydraException) and "full_key" in str(error) else ""
@@ -234,13 +270,16 @@ def _description(config: DictConfig, learning: ActiveLearning) -> dict[str, Any]
         "num_cycles": learning.num_cycles,
         "classes": list(learning.experiment.data.classes),
         "report": report,
+        "planned": planned_sweep(),
+        "changes": changes(config),
         "config": content,
     }
 
 
-def _names(config: DictConfig) -> dict[str, str]:
+def _names(config: DictConfig, choices: Mapping[str, Any] | None = None) -> dict[str, str]:
     """Table, row and data set by name: as the config says, else by the choices that were made."""
-    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    if choices is None:
+        choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
     data = str(choices.get("data", "data"))
     row = config.row or choices.get("method") or _acquisition_name(config, str(choices.get("acquisition", "row")))
     names = {"table": str(config.table or data), "row": str(row), "data": data}

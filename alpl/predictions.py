@@ -39,6 +39,8 @@ class Need(Flag):
     """Two posteriors of every instance, as views: its own, and that of its partner in the mirrored image."""
     PREDICTED_LOSS = auto()
     """The training loss of each image as a loss prediction module sees it (LLAL)."""
+    UNCERTAINTIES = auto()
+    """Aleatoric and epistemic uncertainty of class and box of every instance, from a mixture head (AL-MDN)."""
     HISTORY = auto()
     """The predicted label of every unlabeled image after every epoch."""
     LABELED = auto()
@@ -54,9 +56,19 @@ class Need(Flag):
 
 
 FROM_MODULE = (
-    Need.POSTERIOR | Need.IMAGE_FEATURES | Need.FEATURES | Need.BOXES | Need.VIEWS | Need.FLIP | Need.PREDICTED_LOSS
+    Need.POSTERIOR
+    | Need.IMAGE_FEATURES
+    | Need.FEATURES
+    | Need.BOXES
+    | Need.VIEWS
+    | Need.FLIP
+    | Need.PREDICTED_LOSS
+    | Need.UNCERTAINTIES
 )
 """The needs that a forward pass of the module answers."""
+
+UNCERTAINTIES = ("class_aleatoric", "class_epistemic", "box_aleatoric", "box_epistemic")
+"""The columns of :attr:`Predictions.uncertainties`."""
 
 
 class Form(str, Enum):
@@ -128,6 +140,7 @@ class Predictions:
         views: ``[V I C]`` posteriors of several forward passes, aligned by instance: for :attr:`Need.VIEWS` dropout
             passes or members, for :attr:`Need.FLIP` the image and its mirror image.
         predicted_loss: ``Float[N]`` one value an image; only their order has a meaning.
+        uncertainties: ``Float[I 4]``, the columns :data:`UNCERTAINTIES`; a column is NaN where the head gives none.
     """
 
     index: Tensor
@@ -140,6 +153,7 @@ class Predictions:
     image_features: Tensor | None = None
     views: Posterior | None = None
     predicted_loss: Tensor | None = None
+    uncertainties: Tensor | None = None
 
     @property
     def num_images(self) -> int:

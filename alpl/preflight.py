@@ -26,21 +26,29 @@ def check_acquisition(experiment: Experiment, needs: Need, module: AbstractTrain
     Raises:
         ConfigError: it is not, or does not.
     """
-    from_module = module.provides | (Need.VIEWS if experiment.num_members > 1 else Need.NOTHING)
-    provided = from_module | Need.LABELED | Need.CLASS_COUNTS | Need.TARGETS
-    for provider in experiment.providers:
-        provided |= provider.provides
+    from_module = _from_module(experiment, module)
     if experiment.pseudo_labels and (missing := experiment.pseudo_labels.needs & ~from_module):
         raise ConfigError(
             f"pseudo_labels {type(experiment.pseudo_labels).__name__} needs {missing.names()}, which the model "
             f"{type(module).__name__} does not provide (it provides {from_module.names()})"
         )
-    if missing := needs & ~provided:
+    if missing := missing_needs(experiment, needs, module):
         raise ConfigError(
             f"acquisition {type(experiment.acquisition).__name__} needs {missing.names()}, which neither the model "
-            f"{type(module).__name__} (it provides {from_module.names()}) nor a callback provides{_hint(missing)}"
+            f"{type(module).__name__} (it provides {from_module.names()}) nor a callback provides"
+            f"{_hint(missing, module)}"
         )
     rehearse(experiment.acquisition, module.provides, len(experiment.data.classes))
+
+
+def missing_needs(experiment: Experiment, needs: Need, module: AbstractTrainableModule) -> Need:
+    """Give what of ``needs`` neither the module nor a callback nor the loop provides."""
+    provided = _from_module(experiment, module) | Need.LABELED | Need.CLASS_COUNTS | Need.TARGETS
+    for provider in experiment.providers:
+        provided |= provider.provides
+    if Need.BOXES in module.provides:  # a history is of one class an image, and a detector tells none
+        provided &= ~Need.HISTORY
+    return needs & ~provided
 
 
 def check_settings(module: AbstractTrainableModule, make_trainer: Callable[[], Trainer]) -> None:
@@ -86,9 +94,15 @@ def check_data(experiment: Experiment, path: Path, *, may_write: bool) -> None:
         write_json(path, fingerprint)
 
 
-def _hint(missing: Need) -> str:
+def _from_module(experiment: Experiment, module: AbstractTrainableModule) -> Need:
+    return module.provides | (Need.VIEWS if experiment.num_members > 1 else Need.NOTHING)
+
+
+def _hint(missing: Need, module: AbstractTrainableModule) -> str:
     if Need.VIEWS in missing:
         return "; set model.network.dropout above 0 (MC-dropout) or num_members above 1 (ensemble)"
     if Need.HISTORY in missing:
-        return "; add callbacks=tracking"
+        return (
+            "; a detector tells no one class an image" if Need.BOXES in module.provides else "; add callbacks=tracking"
+        )
     return ""

@@ -131,5 +131,7 @@ def quiet_libraries() -> None:
         warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval.*")
         # The module keeps its partial functions for itself; they are in the run's config.
         warnings.filterwarnings("ignore", message=".*is an instance of `nn.Module`.*")
+        # A login node has srun, too; a run there, or one of submitit's steps, needs no hint.
+        warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
         # torchvision and torch internals that Lightning 2.6 still calls
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")

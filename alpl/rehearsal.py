@@ -11,7 +11,7 @@ import torch
 from alpl.acquisition.base import AbstractAcquisition, Context, Query
 from alpl.errors import ConfigError
 from alpl.pool import Pool
-from alpl.predictions import FROM_MODULE, Form, Need, Posterior, Predictions
+from alpl.predictions import FROM_MODULE, UNCERTAINTIES, Form, Need, Posterior, Predictions
 from alpl.seeding import generator
 
 _NUM_IMAGES, _NUM_LABELED, _BUDGET = 40, 10, 3
@@ -90,4 +90,7 @@ def _predictions(
         else None,
         views=views if needs & (Need.VIEWS | Need.FLIP) else None,
         predicted_loss=torch.randn(len(index), generator=random) if Need.PREDICTED_LOSS in needs else None,
+        uncertainties=torch.rand(len(row), len(UNCERTAINTIES), generator=random)
+        if Need.UNCERTAINTIES in needs
+        else None,
     )

@@ -103,6 +103,8 @@ class RunResult:
         environment: versions, device, git commit.
         is_all_labeled: it has one cycle and trains on every image that takes part.
         classes: names of the K classes; empty where the run does not say.
+        planned: what the experiment's own sweep varies: ``{"method": ("random", ...), "seed": ("0", ...)}``.
+        changes: what the command line changed of the experiment's setting; None where the run does not say.
     """
 
     folder: Path
@@ -122,6 +124,8 @@ class RunResult:
     environment: Mapping[str, Any]
     is_all_labeled: bool
     classes: tuple[str, ...] = ()
+    planned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    changes: tuple[str, ...] | None = None
 
     @property
     def gallery_cycles(self) -> tuple[int, ...]:
@@ -157,6 +161,12 @@ class RunResult:
             DataError: see :meth:`Informativeness.load`.
         """
         return Informativeness.load(self._cycle_folder(cycle) / "informativeness")
+
+    @property
+    def initial_pool(self) -> str | None:
+        """The text of ``pool.csv`` of cycle 0, equal for runs that began with the same labels; None where it lacks."""
+        path = self._cycle_folder(0) / "pool.csv"
+        return path.read_text(encoding="utf-8") if path.exists() else None
 
     def _cycle_folder(self, cycle: int) -> Path:
         return self.folder / f"cycle_{cycle:02d}"
@@ -201,7 +211,9 @@ def read_run(folder: Path) -> RunResult:
         seed, num_cycles = int(about["seed"]), int(about["num_cycles"])
         config, report = dict(about["config"]), dict(about["report"]) if about.get("report") else None
         classes = tuple(str(name) for name in about.get("classes") or ())
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        planned = {str(name): tuple(map(str, values)) for name, values in (about.get("planned") or {}).items()}
+        changes = None if about.get("changes") is None else tuple(str(change) for change in about["changes"])
+    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{folder / 'run.json'} must hold table, row, data, seed, key, variant, num_cycles and config, "
             f"got {type(error).__name__}: {error}"
@@ -226,6 +238,8 @@ def read_run(folder: Path) -> RunResult:
         environment=_environment(folder / "environment.json"),
         is_all_labeled=num_cycles == 1 and _all_labeled(folder / "cycle_00" / "pool.csv"),
         classes=classes,
+        planned=planned,
+        changes=changes,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import fcntl
 import hashlib
 import json
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from alpl.errors import RunLockedError
+from alpl.errors import ConfigError, RunLockedError
 from alpl.files import read_json, whole_file
 
 
@@ -55,6 +56,11 @@ class CycleFiles:
     def gallery(self) -> Path:
         """Pictures of queried images."""
         return self.folder / "gallery"
+
+    @property
+    def embedding(self) -> Path:
+        """Features of unlabeled images, the queried ones among them."""
+        return self.folder / "embedding"
 
     @property
     def pseudo_labels(self) -> Path:
@@ -149,6 +155,13 @@ class RunFolder:
         else:
             path.unlink(missing_ok=True)
 
+    def note_job(self, job: Mapping[str, Any]) -> None:
+        """Note that a cluster's job takes up the run: one line of ``slurm.jsonl`` each, for its logs to be found."""
+        path = self.path / "slurm.jsonl"
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        with whole_file(path) as stream:
+            stream.write(before + json.dumps(dict(job)) + "\n")
+
     # --- lock
 
     @contextmanager
@@ -160,6 +173,7 @@ class RunFolder:
 
         Raises:
             RunLockedError: another living process holds it.
+            ConfigError: the file system has no locks (Lustre mounted without ``flock``).
         """
         path = self.path / "lock"
         stream = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+", encoding="utf-8")
@@ -168,6 +182,10 @@ class RunFolder:
             try:
                 fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EAGAIN):
+                    raise ConfigError(
+                        f"paths.runs must lie where files can be locked ({error}): {self.path}"
+                    ) from error
                 raise RunLockedError(f"run folder is in use by {holder or 'another process'}: {self.path}") from error
             _replace_text(stream, f"process {os.getpid()} on {socket.gethostname()}")
             for leftover in list(self.path.rglob(".*.tmp")):  # of writers that were killed: see alpl/files.py

@@ -1,77 +1,119 @@
-"""Every experiment composes for every run of its sweep, and runs at tiny scale; printed numbers are in place."""
+"""Every experiment composes for every run of its sweep, and runs as a trial. The papers' tables: test_tables.py."""
 
-import csv
 from pathlib import Path
 
 import hydra
 import pytest
 from command import alpl
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from alpl.config import CONF, EXPERIMENTS, check_config, register_experiments
 from alpl.errors import ConfigError
+from alpl.sweep import jobs_of
 
 TABLES = sorted(str(path.relative_to(EXPERIMENTS).with_suffix("")) for path in EXPERIMENTS.rglob("*.yaml"))
-SMOKE = ["data=digits", "model=digits_cnn", "trainer=digits", "trainer.max_epochs=1", "seed=0"]
-PARTS = ("recipe", "layout", "preprocess")  # what models are made of: tested with them
+PARTS = ("recipe", "layout", "head", "preprocess")  # what models are made of: tested with them
+# Which rows a trial runs; of the tables that are not named here, their first row.
+SAMPLE = {
+    "quickstart": [],
+    "quickstart_detection": [],
+    "noris/table7": ["method=cdal,dbal,noris"],
+    "noris/table8": ["method=noris"],
+    "ppal/table1": ["method=detection_entropy_sum,random_then_ccms,entropy_then_ccms"],
+    "ppal/table4": ["method=random"],
+    "thesis/table3_1": ["method=all_data,dispersion,core_set"],
+    "thesis/table4_1": ["data.long_tail.factor=0.3", "method=kcenter,kcenter_balanced"],
+    "thesis/table4_2": ["data.long_tail.factor=0.1", "method=entropy_balanced_strong,entropy"],
+    "thesis/table4_3": ["data.long_tail.factor=1", "method=bald,bald_balanced"],
+    "thesis/table5_1": ["method=kcenter"],
+}
+TRIALS = {"quickstart": "smoke_digits", "quickstart_detection": "smoke"}  # the papers' tables name theirs themselves
 
 
-def jobs(experiment: str) -> list[list[str]]:
-    params = OmegaConf.load(EXPERIMENTS / f"{experiment}.yaml").hydra.sweeper.params
-    texts = [f"{name}={value}" for name, value in params.items()]
-    return BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(texts), None)[0]
+def trial_of(experiment: str) -> list[str]:
+    """What makes a trial of an experiment: its scale, one seed, and some of its rows."""
+    node = OmegaConf.load(EXPERIMENTS / f"{experiment}.yaml")
+    scale = TRIALS.get(experiment) or OmegaConf.select(node, "report.trial", default="smoke")
+    params = node.hydra.sweeper.params
+    chosen = SAMPLE[experiment] if experiment in SAMPLE else [f"method={params.method.split(',')[0]}"]
+    return [f"+experiment={experiment}", f"scale={scale}", "seed=0", *chosen]
+
+
+def row_of(job: list[str]) -> str:
+    names = dict(text.split("=", 1) for text in job)
+    return names.get("method") or names["acquisition"]
 
 
 def test_there_are_experiments() -> None:
     assert {"quickstart", "thesis/table3_1"} <= set(TABLES)
+    assert set(SAMPLE) <= set(TABLES)
 
 
-@pytest.mark.parametrize("experiment", TABLES)
+@pytest.mark.parametrize("experiment", TRIALS)  # the others: test_tables.py
 def test_every_run_of_every_sweep_composes(experiment: str) -> None:
-    register_experiments()
+    jobs = jobs_of([f"experiment={experiment}"])
+    assert len(jobs) > 1
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        for job in jobs(experiment):
-            config = compose("config", [f"experiment={experiment}", *job])
-            check_config(config)
-            rows = config.report.rows if config.report else {}
-            if config.report:
-                assert dict(text.split("=") for text in job)["method"] in rows
-
-
-def is_detection(experiment: str) -> bool:
-    register_experiments()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", [f"experiment={experiment}"])
-    return config.data._target_ == "alpl.data.scenes.SceneDataModule"
+        for job in jobs:
+            check_config(compose("config", job))
 
 
 @pytest.mark.parametrize("experiment", [name for name in TABLES if not name.startswith("elezi/")])  # test_elezi.py
-def test_every_experiment_runs_at_tiny_scale(tmp_path: Path, experiment: str) -> None:
-    smoke = ["scale=smoke", "seed=0"] if is_detection(experiment) else SMOKE
-    result = alpl(tmp_path, f"+experiment={experiment}", *smoke)
+def test_every_experiment_runs_as_a_trial(tmp_path: Path, experiment: str) -> None:
+    trial = trial_of(experiment)
+    result = alpl(tmp_path, "-m", *trial)
     assert result.status == 0, result.err
-    rows = {job[0] for job in jobs(experiment)}
-    assert {folder.parent.name for folder in result.run_folders()} == {row.split("=")[1] for row in rows}
+    assert {folder.parent.name for folder in result.run_folders()} == {row_of(job) for job in jobs_of(["-m", *trial])}
+    for folder in result.run_folders():
+        assert (folder / "cycle_01" / "metrics.json").exists() or folder.parent.name == "all_data", folder
     assert (tmp_path / experiment / "report" / "index.html").exists()
 
 
-def test_thesis_table3_1_names_every_printed_row(tmp_path: Path) -> None:
+def test_the_page_names_rows_that_are_missing(tmp_path: Path) -> None:
     spec = OmegaConf.load(EXPERIMENTS / "thesis" / "table3_1.yaml").report
-    with (EXPERIMENTS / spec.paper).open() as stream:
-        printed = list(csv.DictReader(stream))
-    assert {row["row"] for row in printed} == set(spec.rows.values()) | set(spec.missing)
-    assert set(spec.columns.values()) <= {row["column"] for row in printed}
-    numbers = {(row["row"], row["column"]): row["mean"] for row in printed}
-    assert numbers["Dispersion", "CIFAR10 acc"] == "90.74" and numbers["All data", "CIFAR100 acc"] == "74.61"
-    result = alpl(tmp_path, "+experiment=thesis/table3_1", *SMOKE, "method=dispersion")
+    result = alpl(tmp_path, "-m", "+experiment=thesis/table3_1", "scale=smoke_digits", "seed=0", "method=margin")
     page = (tmp_path / "thesis" / "table3_1" / "report" / "index.html").read_text()
-    assert result.status == 0
+    assert result.status == 0 and "90.44" in page
     for name, reason in spec.missing.items():
         assert name in page and reason in page
+
+
+def test_a_trial_keeps_the_imbalance_factors_apart(tmp_path: Path) -> None:
+    factors = ["data.long_tail.factor=0.1,1", "method=entropy,entropy_balanced"]
+    result = alpl(tmp_path, "-m", "+experiment=thesis/table4_1", "scale=smoke_long_tailed", "seed=0", *factors)
+    assert result.status == 0 and len(result.run_folders()) == 4, result.err
+    lines = (tmp_path / "thesis" / "table4_1" / "report" / "paper.csv").read_text().splitlines()
+    for label, printed in (("IF=0.1", "0.54"), ("IF=1", "0.00")):
+        start = f'{label} Entropy CB,entropy_balanced less entropy,"digits_long_tailed, {label}",cycle_1,{printed},'
+        assert sum(line.startswith(start) for line in lines) == 1, start
+
+
+def test_rows_are_what_the_papers_say() -> None:
+    register_experiments()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        ppal = compose("config", ["experiment=ppal/table1", "method=entropy_then_ccms"])
+        noris = compose("config", ["experiment=noris/table7", "method=noris"])
+        balance = compose("config", ["experiment=thesis/table4_2", "method=entropy_balanced_strong"])
+        half = compose("config", ["experiment=thesis/table5_1", "method=entropy"])
+    assert (ppal.schedule.initial.size, ppal.schedule.budget, ppal.schedule.cycles) == ("5%", "2.5%", 6)
+    assert (ppal.trainer.max_epochs, ppal.trainer.gradient_clip_val, ppal.data.batch_size) == (26, 35.0, 8)
+    assert (ppal.model.optimizer.lr, ppal.model.scheduler.milestones) == (0.002, [20])
+    assert (ppal.acquisition.ratio, ppal.acquisition.second.iterations) == (4.0, 100)
+    assert (ppal.acquisition.first.reduction, ppal.acquisition.first.of) == ("sum", "score")
+    assert (noris.schedule.initial.size, noris.schedule.budget, noris.schedule.cycles) == (1000, 1000, 7)
+    assert noris.warm_start and (noris.trainer.max_epochs, noris.model.optimizer.lr) == (50, 1e-3)
+    assert noris.model.optimizer._target_ == "torch.optim.Adam"
+    assert (noris.acquisition.variant, noris.acquisition.similarity, noris.acquisition.alpha) == (
+        "sum",
+        "gaussian",
+        0.5,
+    )
+    assert (balance.model.scheduler.gamma, balance.model.scheduler.milestones) == (0.5, [60, 80])
+    assert (balance.acquisition.weight, balance.schedule.budget, balance.data.long_tail.reserved) == (2.0, 2500, 0.1)
+    assert (half.schedule.initial.size, half.schedule.budget, half.schedule.cycles) == ("10%", "10%", 4)
+    assert half.schedule.initial._target_.endswith("BalancedInitial") and half.data.augment[0].scale == [0.08, 1.0]
 
 
 def leaves() -> list[str]:

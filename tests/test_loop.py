@@ -1,5 +1,6 @@
 """The cycle: nothing leaks, nothing depends on luck, and every option does what it says."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -80,6 +81,21 @@ def test_the_pool_grows_by_the_queries(tmp_path: Path) -> None:
         assert torch.equal(pools[cycle + 1].cycle, pools[cycle].reveal(query.index).cycle)
     rows = (run / "metrics.csv").read_text().splitlines()
     assert [row.split(",")[1] for row in rows] == ["num_labeled", "30", "35", "47", "167"]
+
+
+def test_class_balance_of_a_query_and_of_all_that_is_labeled_is_recorded(tmp_path: Path) -> None:
+    run = alpl(tmp_path, "trainer.max_epochs=1", "schedule.cycles=1", "acquisition=margin").run_folder()
+    with (run / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 2
+    targets = Digits().load().train.targets
+    for cycle, row in enumerate(rows):
+        since = Pool.load(run / f"cycle_0{cycle}" / "pool.csv").cycle
+        for name, which in (("l1_score", since == cycle), ("l1_score_labeled", since >= 0)):
+            counts = np.bincount(targets[which], minlength=10)
+            worst = 2 * counts.sum() * 9 / 10
+            assert float(row[name]) == pytest.approx(np.abs(counts - counts.sum() / 10).sum() / worst)
+    assert rows[0]["l1_score"] == rows[0]["l1_score_labeled"] and rows[1]["l1_score"] != rows[1]["l1_score_labeled"]
 
 
 def test_the_whole_pool_can_be_bought(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from alpl.files import write_text
 from alpl.predictions import FROM_MODULE, Form, Need, Posterior, Predictions
 
 NUM_CLASSES, NUM_VIEWS, WIDTH = 3, 2, 4
-OPTIONAL = ("posterior", "labels", "scores", "boxes", "features", "image_features", "views")
+OPTIONAL = ("posterior", "labels", "scores", "boxes", "features", "image_features", "views", "uncertainties")
 
 
 class Payload:
@@ -40,6 +40,7 @@ def _make(counts, fields=OPTIONAL, form=Form.BACKGROUND, seed=0):
         "features": draw(num_instances, WIDTH),
         "image_features": draw(num_images, WIDTH),
         "views": Posterior(draw(NUM_VIEWS, num_instances, NUM_CLASSES), form),
+        "uncertainties": draw(num_instances, 4),
     }
     return Predictions(
         index=torch.randperm(10_000, generator=random)[:num_images],
@@ -224,7 +225,7 @@ def test_indexing_keeps_the_form():
         (Need.NOTHING, "NOTHING"),
         (Need.VIEWS, "VIEWS"),
         (Need.LABELED | Need.IMAGE_FEATURES, "IMAGE_FEATURES, LABELED"),
-        (FROM_MODULE, "POSTERIOR, IMAGE_FEATURES, FEATURES, BOXES, VIEWS, FLIP, PREDICTED_LOSS"),
+        (FROM_MODULE, "POSTERIOR, IMAGE_FEATURES, FEATURES, BOXES, VIEWS, FLIP, PREDICTED_LOSS, UNCERTAINTIES"),
         (Need.TARGETS | Need.HISTORY | Need.POSTERIOR, "POSTERIOR, HISTORY, TARGETS"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal, final
 
+import torch
 from torch import Tensor
 
 from alpl import uncertainty
@@ -25,7 +26,7 @@ _MEASURES = {
     "margin": uncertainty.margin,
     "least_confidence": uncertainty.least_confidence,
 }
-_SOURCES = {"posterior": Need.POSTERIOR, "mean_of_views": Need.VIEWS}
+_SOURCES = {"posterior": Need.POSTERIOR, "mean_of_views": Need.VIEWS, "score": Need.BOXES}
 
 
 def normalized_entropy(posterior: Posterior) -> Tensor:
@@ -64,6 +65,8 @@ class DetectionUncertainty(AbstractObjectRanking):
         normalize: divide the entropy by its largest value, see :func:`normalized_entropy`.
         of: what p is: ``posterior``, or ``mean_of_views``, the mean over dropout passes or members. Elezi et al.'s rows
             "MC-dropout" and "Ensemble" are the entropy of that mean. An ensemble's posterior is its mean already.
+            Or ``score``: :math:`(s_i, 1 - s_i)`, whether the detection is what it says, as PPAL measures the
+            detections of one-stage detectors (Eq. 5, C' = 2).
 
     Raises:
         ConfigError: a value is unknown, out of range, or ``normalize`` is asked for another measure than the entropy.
@@ -76,7 +79,7 @@ class DetectionUncertainty(AbstractObjectRanking):
         empty: float = 0.0,
         score_thresh: float = 0.0,
         normalize: bool = False,
-        of: Literal["posterior", "mean_of_views"] = "posterior",
+        of: Literal["posterior", "mean_of_views", "score"] = "posterior",
     ) -> None:
         if measure not in _MEASURES:
             raise ConfigError(f"measure must be one of {', '.join(_MEASURES)}, got {measure!r}")
@@ -100,15 +103,26 @@ class DetectionUncertainty(AbstractObjectRanking):
         """Measure the detections that reach the threshold.
 
         Raises:
-            ValueError: there is a score threshold, and the predictions have no scores.
+            ValueError: there is a score threshold, or scores are what is measured, and the predictions have none.
         """
         predictions = context.predictions
         chosen = confident(predictions, self.score_thresh)
         if self.of == "posterior":
             assert predictions.posterior is not None, "Need.POSTERIOR was declared"
             return ObjectValues(chosen, value_of(self.measure, predictions.posterior, chosen))
+        if self.of == "score":
+            return ObjectValues(chosen, self.measure(_two_way(predictions.scores, chosen)))
         assert predictions.views is not None, "Need.VIEWS was declared"
         return ObjectValues(chosen, value_of(self._of_mean, predictions.views, chosen))
 
     def _of_mean(self, views: Posterior) -> Tensor:
         return self.measure(Posterior(views.probs.mean(0), views.form))
+
+
+def _two_way(scores: Tensor | None, chosen: Tensor) -> Posterior:
+    """``[J 2]``: each chosen detection is what it says with its score, and else is not."""
+    if scores is None:
+        raise ValueError("predictions must have scores where of=score, got none")
+    given = scores[chosen]
+    given = given.to(torch.promote_types(given.dtype, torch.float32))  # they may be stored in half precision
+    return Posterior(torch.stack([given, 1 - given], dim=-1))

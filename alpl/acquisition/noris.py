@@ -12,7 +12,15 @@ from alpl.errors import ConfigError
 from alpl.predictions import Need
 from alpl.selection.image_distance import AbstractImageDistance, FeatureDistance
 from alpl.selection.noris import VARIANTS, Kernel, Shape, Variant, noris
-from alpl.selection.object_distance import EMPTY_DISTANCES, EmptyDistance, ObjectDistance
+from alpl.selection.object_distance import (
+    AGGREGATIONS,
+    EMPTY_DISTANCES,
+    METRICS,
+    Aggregation,
+    EmptyDistance,
+    Metric,
+    ObjectDistance,
+)
 
 
 class AbstractNoris(AbstractAcquisition):
@@ -83,7 +91,7 @@ class Noris(AbstractNoris):
 
 @final
 class ObjectNoris(AbstractNoris):
-    r"""NORIS on objects and image features, as the paper has it for detection (Eq. 9, 10).
+    r"""NORIS on objects and image features, as the paper has it for detection (Eq. 9, 10; its Table 4).
 
     Args:
         information: see :class:`AbstractNoris`, as all that is not here.
@@ -92,14 +100,18 @@ class ObjectNoris(AbstractNoris):
         alpha: as there.
         memory_limit: as there.
         score_thresh: the least score of an object, which the paper does not print; 0 for all.
-        squared: whether :math:`|\cdot|^2` is the squared norm, as it is written, or the norm.
-        empty: see :class:`alpl.selection.image_distance.ObjectDistance`.
+        metric: ``squared_euclidean`` (as written), ``euclidean`` or ``cosine``.
+        aggregation: of the distances of objects: ``maximum`` or ``average``.
+        image_features: whether they count too.
+        empty: ``image``, or ``typical``, the only one where image features do not count.
+
+    The last four: see :class:`alpl.selection.object_distance.ObjectDistance`.
 
     Raises:
-        ConfigError: as there; ``score_thresh`` is out of range, or ``empty`` is unknown.
+        ConfigError: as there; ``score_thresh`` is out of range, or an option is unknown.
     """
 
-    _needs_of_distance = Need.IMAGE_FEATURES | Need.FEATURES
+    _needs_of_distance = Need.FEATURES
 
     def __init__(
         self,
@@ -109,25 +121,36 @@ class ObjectNoris(AbstractNoris):
         alpha: float = 0.5,
         memory_limit: int = MEMORY_LIMIT,
         score_thresh: float = 0.0,
-        squared: bool = True,
+        metric: Metric = "squared_euclidean",
+        aggregation: Aggregation = "maximum",
+        image_features: bool = True,
         empty: EmptyDistance = "image",
     ) -> None:
         super().__init__(information, variant, similarity, alpha, memory_limit)
-        if empty not in EMPTY_DISTANCES:
-            raise ConfigError(f"acquisition.empty must be one of {', '.join(EMPTY_DISTANCES)}, got {empty!r}")
+        options = {"metric": (metric, METRICS), "aggregation": (aggregation, AGGREGATIONS)}
+        for name, (given, known) in {**options, "empty": (empty, EMPTY_DISTANCES)}.items():
+            if given not in known:
+                raise ConfigError(f"acquisition.{name} must be one of {', '.join(known)}, got {given!r}")
+        if empty == "image" and not image_features:
+            raise ConfigError("acquisition.empty must be typical where image_features is false, got 'image'")
         self.score_thresh = check_score_thresh(score_thresh)
-        self.squared, self.empty = squared, empty
+        self.metric, self.aggregation, self.empty = metric, aggregation, empty
+        self.image_features = image_features
+        if image_features:
+            self.needs |= Need.IMAGE_FEATURES
 
     def distance(self, context: Context) -> AbstractImageDistance:
         """See the base class."""
         seen = context.predictions
-        assert seen.features is not None and seen.image_features is not None, "both were declared"
+        assert seen.features is not None, "Need.FEATURES was declared"
         kept = confident(seen, self.score_thresh)
         return ObjectDistance(
             seen.features[kept],
             seen.row[kept],
-            seen.image_features,
-            squared=self.squared,
+            seen.image_features if self.image_features else None,
+            num_images=None if self.image_features else seen.num_images,
+            metric=self.metric,
+            aggregation=self.aggregation,
             empty=self.empty,
             memory_limit=self.memory_limit,
         )

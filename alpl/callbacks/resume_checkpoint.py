@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from alpl.files import replace_with
+from alpl.interruption import Interrupted, Interruption
 
 
 @final
@@ -21,11 +22,13 @@ class ResumeCheckpoint(Checkpoint):
     Args:
         path: the file, replaced each time.
         every_seconds: least time between two checkpoints; 0 for one every epoch.
+        interruption: knows of a cluster's warnings: then every epoch ends with a checkpoint, and the run leaves.
     """
 
-    def __init__(self, path: Path, every_seconds: float) -> None:
+    def __init__(self, path: Path, every_seconds: float, interruption: Interruption) -> None:
         self.path = path
         self.every_seconds = every_seconds
+        self.interruption = interruption
         self._last = time.monotonic()
         self._max_steps = -1
 
@@ -42,10 +45,19 @@ class ResumeCheckpoint(Checkpoint):
         trainer.fit_loop.epoch_loop.max_steps = self._max_steps
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write, if it is time; process 0 decides for all."""
-        due = trainer.strategy.broadcast(time.monotonic() - self._last >= self.every_seconds)
-        if not due:
-            return
+        """Write, if it is time, and leave, if the time is up; process 0 decides for all.
+
+        Raises:
+            Interrupted: the run leaves.
+        """
+        due = self.interruption.ending or time.monotonic() - self._last >= self.every_seconds
+        due, leaving = trainer.strategy.broadcast((due, self.interruption.leaving))
+        if due:
+            self._write(trainer)
+        if leaving:
+            raise Interrupted
+
+    def _write(self, trainer: Trainer) -> None:
         if trainer.is_global_zero:
             replace_with(self.path, trainer.save_checkpoint)
         else:

@@ -48,7 +48,7 @@ class SceneDataModule(AbstractPoolDataModule):
 
     Args:
         source: reads the data set.
-        augment: transform of training images.
+        augment: transform of training images. A detector's config brings it, as what it expects is its own matter.
         resize: ``UInt8[3 H W]`` -> ``Float[3 h w]``: the network's input without augmentation, for all other images.
         batch_size: images per process and training step.
         labeled_fraction: as in :class:`alpl.data.datamodule.ImageDataModule`.
@@ -64,8 +64,8 @@ class SceneDataModule(AbstractPoolDataModule):
     def __init__(
         self,
         source: AbstractDetectionSource,
-        augment: SceneTransform,
-        resize: Callable[[Tensor], Tensor],
+        augment: SceneTransform | None = None,
+        resize: Callable[[Tensor], Tensor] | None = None,
         *,
         batch_size: int,
         labeled_fraction: float | Literal["random"] = 1.0,
@@ -75,6 +75,11 @@ class SceneDataModule(AbstractPoolDataModule):
         seed: int,
     ) -> None:
         super().__init__()
+        if augment is None or resize is None:
+            raise ConfigError(
+                "data.augment and data.resize must be given; a detector's config brings them (model=ssd_tiny and the "
+                "like), so the model here is none, or belongs to classification"
+            )
         for name, value, least in (
             ("batch_size", batch_size, 1),
             ("eval_batch_size", eval_batch_size, 1),

@@ -1,4 +1,4 @@
-"""What the loop tells a logger."""
+"""What the loop tells a logger: that something new lies in the run's folder."""
 
 from __future__ import annotations
 
@@ -7,28 +7,33 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
-X_AXIS = "labeled images"
-"""The name of the axis of all cycle metrics."""
-
 
 class AbstractRunLogger(ABC):
-    """Hears of a run; one process of a group speaks to it."""
+    """Follows a run's folder; process 0 speaks to it.
+
+    Whatever it tells others it reads from the folder (:class:`alpl.loggers.points.RunPoints`). So nothing is lost or
+    told twice where a run is killed and taken up again.
+    """
 
     @abstractmethod
     def start(self, description: Mapping[str, Any], folder: Path) -> None:
-        """Begin, or go on after a kill. ``description`` is what ``run.json`` holds."""
+        """Begin, or go on after a kill.
+
+        Args:
+            description: what ``run.json`` holds.
+            folder: the run's folder.
+
+        Raises:
+            ConfigError: it cannot begin; nothing has been trained yet.
+        """
 
     @abstractmethod
-    def log_epoch(self, cycle: int, epoch: int, values: Mapping[str, float]) -> None:
-        """Hear of an epoch of a cycle's fit; ``epoch`` counts on through all cycles of the run."""
-
-    @abstractmethod
-    def log_cycle(self, cycle: int, num_labeled: int, values: Mapping[str, float]) -> None:
-        """Hear of a cycle's results."""
+    def follow(self) -> None:
+        """Hear that an epoch or a test has ended, and that its files are whole."""
 
     @abstractmethod
     def finish(self, *, failed: bool) -> None:
-        """End."""
+        """End, also where :meth:`start` failed or was never called."""
 
 
 @final
@@ -38,11 +43,8 @@ class CsvOnly(AbstractRunLogger):
     def start(self, description: Mapping[str, Any], folder: Path) -> None:
         """Nothing to begin."""
 
-    def log_epoch(self, cycle: int, epoch: int, values: Mapping[str, float]) -> None:
-        """The loop writes it."""
-
-    def log_cycle(self, cycle: int, num_labeled: int, values: Mapping[str, float]) -> None:
-        """The loop writes it."""
+    def follow(self) -> None:
+        """The files are there."""
 
     def finish(self, *, failed: bool) -> None:
         """Nothing to end."""

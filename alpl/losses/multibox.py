@@ -5,9 +5,9 @@ Axes: B images, P priors, C = K + 1 outputs (0 is the background), n objects of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,9 @@ from torchvision.ops import box_convert, box_iou
 from alpl.networks.box_coding import VARIANCES, encode
 
 NEGATIVES_PER_POSITIVE = 3
+
+PriorLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""``[... W]``, and ``Long[...]`` labels or ``Float[... 4]`` deltas -> ``Float[...]``, of float32 or above."""
 
 
 class Kind(IntEnum):
@@ -106,6 +109,23 @@ def hard_negatives(losses: Tensor, positive: Tensor, ratio: int = NEGATIVES_PER_
     return torch.zeros_like(positive).scatter(1, ranked, first)
 
 
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """``[... C]``, ``Long[...]`` -> ``Float[...]``; half precision is computed in float32."""
+    logits = at_least_single(logits)
+    return F.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="none").view(labels.shape)
+
+
+def smooth_l1(deltas: Tensor, aims: Tensor, beta: float = 1.0) -> Tensor:
+    """``[... 4]``, ``Float[... 4]`` -> ``Float[...]``, the sum over the four; half precision is computed in float32."""
+    deltas = at_least_single(deltas)
+    return F.smooth_l1_loss(deltas, aims.to(deltas), reduction="none", beta=beta).sum(-1)
+
+
+def at_least_single(values: Tensor) -> Tensor:
+    """Give values of half precision in float32."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
 def multibox_loss(
     logits: Tensor,
     deltas: Tensor,
@@ -116,6 +136,8 @@ def multibox_loss(
     iou_thresh: float = 0.5,
     negatives_per_positive: int = NEGATIVES_PER_POSITIVE,
     variances: tuple[float, float] = VARIANCES,
+    class_loss: PriorLoss = cross_entropy,
+    box_loss: PriorLoss = smooth_l1,
 ) -> MultiboxLoss:
     r"""Give SSD's loss (Liu et al. 2016, Eq. 1 to 3) with the classification term of Elezi et al., Eq. 8.
 
@@ -130,15 +152,21 @@ def multibox_loss(
     pseudo-label is missing there may still be an object. N counts Pos and :math:`\hat{Pos}` of the whole batch. Where
     it is 0 both terms are 0, and their gradients are 0 too, not absent (AL-MDN, Eq. 6).
 
+    With other losses of a prior the rest stays the same: AL-MDN's Eq. 6 with those of its mixtures, where the negatives
+    are those of the highest mixture loss. ``class_loss`` is asked once, so that the negatives are chosen by the very
+    values, and the very noise, that are summed.
+
     Args:
-        logits: ``Float[B P C]``; half precision is computed in float32.
-        deltas: ``Float[B P 4]``.
+        logits: ``Float[B P C]``, or what ``class_loss`` takes.
+        deltas: ``Float[B P 4]``, or what ``box_loss`` takes.
         targets: B of them; see :class:`UnitObjects`. Objects that are no targets (VOC's difficult ones) are left out.
         priors: ``Float[P 4]`` cxcywh.
         kinds: ``Long[B]`` of :class:`Kind`; None where every image is labeled.
         iou_thresh: see :func:`match`.
         negatives_per_positive: see :func:`hard_negatives`.
         variances: see :func:`alpl.networks.box_coding.encode`.
+        class_loss: of each prior's logits and label (0 for the background).
+        box_loss: of each positive prior's deltas and those of its target box.
 
     Raises:
         ValueError: there is not one target an image, or a box has no width or height.
@@ -147,16 +175,15 @@ def multibox_loss(
     matched = [match(target.boxes, target.labels, priors, iou_thresh) for target in targets]
     labels = torch.stack([labels for labels, _ in matched])
     boxes = box_convert(torch.stack([boxes.to(deltas.device) for _, boxes in matched]), "xyxy", "cxcywh")
+    boxes = boxes.to(torch.promote_types(deltas.dtype, torch.float32))
     of_objects = torch.ones_like(labels[:, :1]) if kinds is None else kinds.view(-1, 1)
     positive = (labels > 0) & (of_objects != Kind.UNLABELED)
 
-    entropies = _cross_entropy(_at_least_single(logits), labels)
+    entropies = class_loss(logits, labels)
     negative = hard_negatives(entropies, positive, negatives_per_positive) & (of_objects == Kind.LABELED)
-    wanted = _at_least_single(deltas)
-    distances = F.smooth_l1_loss(wanted, encode(boxes.to(wanted), priors.to(wanted), variances), reduction="none")
-
     classification = torch.where(positive | negative, entropies, 0)
-    localization = torch.where(positive, distances.sum(-1), 0)
+    localization = torch.zeros_like(boxes[..., 0])
+    localization[positive] = box_loss(deltas[positive], encode(boxes, priors.to(boxes), variances)[positive])
     numbers = positive.sum(1)
     num_positives = numbers.sum()
     scale = num_positives.clamp(min=1)
@@ -166,16 +193,6 @@ def multibox_loss(
         num_positives,
         (classification + localization).detach().sum(1) / numbers.clamp(min=1),
     )
-
-
-def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """``[B P C]``, ``[B P]`` -> ``[B P]``."""
-    flat = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-    return flat.view(labels.shape)
-
-
-def _at_least_single(values: Tensor) -> Tensor:
-    return values if values.dtype == torch.float64 else values.float()
 
 
 def _check_targets(targets: Sequence[UnitObjects], num_images: int) -> None:

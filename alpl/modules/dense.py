@@ -28,10 +28,11 @@ from alpl.modules.dense_output import (
 )
 from alpl.modules.detector import AbstractDetector, AbstractTrainableDetector, Suppression
 from alpl.modules.dropout import dropouts, dropped
-from alpl.modules.padding import content_average
+from alpl.modules.padding import content_average, pyramid_average
 from alpl.predictions import Need, Predictions
 
 FeatureSource: TypeAlias = Literal["pyramid", "class_tower"]
+ImageFeatureSource: TypeAlias = Literal["trunk", "pyramid"]
 
 
 class AbstractDenseDetector(AbstractTrainableDetector):
@@ -45,10 +46,12 @@ class AbstractDenseDetector(AbstractTrainableDetector):
             number of a map (0 is the finest), at the cell that the center of the detection's box is in.
         feature_source: "pyramid", the maps that the heads see, or "class_tower", what the class logits are computed
             from; both of the pyramid's width, F.
+        image_feature_source: of the features of images: "trunk", the average of the backbone's last map (C5), or
+            "pyramid", those of all maps that the heads see, the finest first (PPAL Table 1, "Global" and "FPN").
         options: see :class:`alpl.modules.ssd.SsdDetector`.
 
     Raises:
-        ConfigError: a number is out of range, or ``feature_source`` is not one of these.
+        ConfigError: a number is out of range, or a source is not one of these.
     """
 
     loss_names: dict[str, str]
@@ -62,6 +65,7 @@ class AbstractDenseDetector(AbstractTrainableDetector):
         num_passes: int = 25,
         feature_level: int | None = None,
         feature_source: FeatureSource = "pyramid",
+        image_feature_source: ImageFeatureSource = "trunk",
         **options: Any,
     ) -> None:
         super().__init__(num_classes=num_classes, **options)
@@ -69,12 +73,15 @@ class AbstractDenseDetector(AbstractTrainableDetector):
             raise ConfigError(f"model.num_passes must be >= 1, got {num_passes}")
         if feature_source not in ("pyramid", "class_tower"):
             raise ConfigError(f"model.feature_source must be pyramid or class_tower, got {feature_source!r}")
+        if image_feature_source not in ("trunk", "pyramid"):
+            raise ConfigError(f"model.image_feature_source must be trunk or pyramid, got {image_feature_source!r}")
         num_maps: int = network.backbone.num_maps  # type: ignore[assignment,union-attr]
         if feature_level is not None and not 0 <= feature_level < num_maps:
             raise ConfigError(f"model.feature_level must be null or 0 to {num_maps - 1}, got {feature_level}")
         self.network: Any = network
         self.num_passes = num_passes
         self.feature_level, self.feature_source = feature_level, feature_source
+        self.image_feature_source = image_feature_source
         self.losses = nn.ModuleDict({name: MeanMetric() for name in self.loss_names.values()})
 
     @property
@@ -145,7 +152,7 @@ class AbstractDenseDetector(AbstractTrainableDetector):
 
         ``suppression.pre_nms_top_k`` is of a map. The posterior is that of K independent classes; where the detector
         has centerness, ``scores`` is :math:`\sqrt{p_c \cdot centerness}`, and the posterior is without it. Image
-        features are the average of the backbone's last map (C5) over the image without its padding. The partner of a
+        features are averages over the image without its padding. The partner of a
         detection in the mirrored image is that of its anchor, see :func:`alpl.modules.dense_output.mirrored_anchors`.
         """
         trunk = self.network.backbone.trunk(batch.images)
@@ -168,8 +175,15 @@ class AbstractDenseDetector(AbstractTrainableDetector):
             probs=probs if Need.POSTERIOR in needs else None,
             views=views,
             features=self._features(list(maps.values()), output, found, batch) if Need.FEATURES in needs else None,
-            image_features=content_average(trunk, batch) if Need.IMAGE_FEATURES in needs else None,
+            image_features=self.image_features(trunk, maps, batch) if Need.IMAGE_FEATURES in needs else None,
         )
+
+    @final
+    def image_features(self, trunk: OrderedDict[str, Tensor], maps: OrderedDict[str, Tensor], batch: Batch) -> Tensor:
+        """``Float[B F']`` of the maps of backbone and pyramid."""
+        if self.image_feature_source == "pyramid":
+            return pyramid_average(list(maps.values()), batch)
+        return content_average(trunk, batch)
 
     def _features(self, maps: Sequence[Tensor], output: DenseOutput, found: Found, batch: Batch) -> Tensor:
         """``Float[D F]``."""
@@ -216,7 +230,8 @@ class DenseEnsemble(AbstractDetector):
         """See the base class; image features are those of the first member."""
         members: list[AbstractDenseDetector] = list(self.members)  # type: ignore[arg-type]
         trunk = members[0].network.backbone.trunk(batch.images)
-        outputs = [members[0].output_of(members[0].network.backbone.pyramid(trunk), batch.images)]
+        maps = members[0].network.backbone.pyramid(trunk)
+        outputs = [members[0].output_of(maps, batch.images)]
         outputs += [each.output_of(each.network.backbone(batch.images), batch.images) for each in members[1:]]
         found = find(outputs, members[0].decode, batch, suppression)
         at = (found.detections.row, found.detections.sources)
@@ -227,5 +242,5 @@ class DenseEnsemble(AbstractDetector):
             probs=views.mean(0) if Need.POSTERIOR in needs else None,
             views=views if Need.VIEWS in needs else None,
             features=None,
-            image_features=content_average(trunk, batch) if Need.IMAGE_FEATURES in needs else None,
+            image_features=members[0].image_features(trunk, maps, batch) if Need.IMAGE_FEATURES in needs else None,
         )

@@ -72,9 +72,14 @@ class FasterRcnnDetector(AbstractTrainableDetector):
 
     @property
     def provides(self) -> Need:
-        """Posterior, boxes, features of detections and images, and flip; views where the second stage has dropout."""
+        """Posterior, boxes, features of detections and images, and flip.
+
+        Views where the second stage has dropout, uncertainties where its heads give them.
+        """
         views = Need.VIEWS if dropouts(self.network.roi_heads) else Need.NOTHING
-        return Need.POSTERIOR | Need.BOXES | Need.FEATURES | Need.IMAGE_FEATURES | Need.FLIP | views
+        uncertainties = Need.UNCERTAINTIES if self.network.heads.give_uncertainties else Need.NOTHING
+        always = Need.POSTERIOR | Need.BOXES | Need.FEATURES | Need.IMAGE_FEATURES | Need.FLIP
+        return always | views | uncertainties
 
     @classmethod
     def ensemble(cls, members: Sequence[AbstractModule]) -> FasterRcnnEnsemble:
@@ -123,6 +128,7 @@ class FasterRcnnDetector(AbstractTrainableDetector):
             views=views,
             features=self._features(maps, batch, output, chosen) if Need.FEATURES in needs else None,
             image_features=content_average(trunk, batch) if Need.IMAGE_FEATURES in needs else None,
+            uncertainties=_uncertainties(output, found) if Need.UNCERTAINTIES in needs else None,
         )
 
     def _flip_views(self, batch: Batch, probs: Tensor, chosen: ChosenProposals) -> Tensor:
@@ -192,6 +198,12 @@ class FasterRcnnEnsemble(AbstractDetector):
             views=views[:, found.detections.sources] if Need.VIEWS in needs else None,
             image_features=content_average(trunk, batch) if Need.IMAGE_FEATURES in needs else None,
         )
+
+
+def _uncertainties(output: RegionOutput, found: RegionDetections) -> Tensor:
+    """``Float[D 4]``, of the detections' proposals and classes."""
+    sources, labels = found.detections.sources, found.detections.labels
+    return output.heads.uncertainties(output.classes[sources], output.boxes[sources, labels + 1], labels)
 
 
 def sizes_of(batch: Batch, chosen: Tensor | None = None) -> list[tuple[int, int]]:

@@ -6,6 +6,7 @@ Axes: B images of a batch, D detections of the batch, F features.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -23,13 +24,21 @@ def original_boxes(boxes: Tensor, row: Tensor, batch: Batch) -> Tensor:
 
 def content_average(trunk: OrderedDict[str, Tensor], batch: Batch) -> Tensor:
     """``Float[B F]``: average of the backbone's last map over the cells of each image without its padding."""
-    last = next(reversed(trunk.values())).float()
+    return _average(next(reversed(trunk.values())).float(), batch)
+
+
+def pyramid_average(maps: Sequence[Tensor], batch: Batch) -> Tensor:
+    """``Float[B L*F]``: the same of each of L maps of F channels, the finest first."""
+    return torch.cat([_average(each.float(), batch) for each in maps], 1)
+
+
+def _average(map_: Tensor, batch: Batch) -> Tensor:
     if batch.shapes is None:
-        return last.mean((2, 3))
-    inside = torch.ones_like(last[:, :1])
+        return map_.mean((2, 3))
+    inside = torch.ones_like(map_[:, :1])
     for axis in (0, 1):
-        side, pixels = last.shape[2 + axis], batch.images.shape[2 + axis]
-        number = (batch.shapes[:, axis].to(last) * (side / pixels)).ceil().clamp(min=1)
+        side, pixels = map_.shape[2 + axis], batch.images.shape[2 + axis]
+        number = (batch.shapes[:, axis].to(map_) * (side / pixels)).ceil().clamp(min=1)
         shape = (1, 1, -1, 1) if axis == 0 else (1, 1, 1, -1)
-        inside = inside * (torch.arange(side, device=last.device).view(shape) < number.view(-1, 1, 1, 1))
-    return (last * inside).sum((2, 3)) / inside.sum((2, 3))
+        inside = inside * (torch.arange(side, device=map_.device).view(shape) < number.view(-1, 1, 1, 1))
+    return (map_ * inside).sum((2, 3)) / inside.sum((2, 3))

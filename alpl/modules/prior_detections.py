@@ -75,6 +75,7 @@ class PriorDetections:
         views: Tensor | None = None,
         features: Tensor | None = None,
         predicted_loss: Tensor | None = None,
+        uncertainties: Tensor | None = None,
     ) -> Predictions:
         """Give what ``needs`` names.
 
@@ -85,6 +86,7 @@ class PriorDetections:
             views: ``Float[V D C]``, where needed.
             features: ``Float[D F]``, where needed.
             predicted_loss: ``Float[B]``, where needed.
+            uncertainties: ``Float[D 4]``, where needed.
         """
         assert batch.sizes is not None, "detection batches carry the sizes of the original images"
         row = self.detections.row
@@ -99,6 +101,7 @@ class PriorDetections:
             image_features=image_features.float() if Need.IMAGE_FEATURES in needs else None,
             views=None if views is None else Posterior(views, Form.BACKGROUND),
             predicted_loss=predicted_loss,
+            uncertainties=uncertainties,
         )
 
 

@@ -78,8 +78,9 @@ class RegionDetections(NamedTuple):
         views: Tensor | None = None,
         features: Tensor | None = None,
         image_features: Tensor | None = None,
+        uncertainties: Tensor | None = None,
     ) -> Predictions:
-        """Join with what else is given (``Float[V D C]``, ``Float[D F]``, ``Float[B F]``)."""
+        """Join with what else is given (``Float[V D C]``, ``Float[D F]``, ``Float[B F]``, ``Float[D 4]``)."""
         row, sources, labels, scores = self.detections
         return Predictions(
             index=batch.index,
@@ -91,6 +92,7 @@ class RegionDetections(NamedTuple):
             features=features,
             image_features=image_features,
             views=None if views is None else Posterior(views, Form.BACKGROUND),
+            uncertainties=uncertainties,
         )
 
 

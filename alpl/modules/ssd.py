@@ -89,11 +89,13 @@ class SsdDetector(AbstractTrainableDetector):
 
     @property
     def provides(self) -> Need:
-        """Posterior, boxes, image features and flip; others where the network or an argument gives them."""
+        """Posterior, boxes, image features and flip; others where the network, its heads or an argument give them."""
         views = Need.VIEWS if dropouts(self.network) else Need.NOTHING
         features = Need.NOTHING if self.features is None else Need.FEATURES
         loss = Need.NOTHING if self.loss_prediction is None else Need.PREDICTED_LOSS
-        return Need.POSTERIOR | Need.BOXES | Need.IMAGE_FEATURES | Need.FLIP | views | features | loss
+        uncertainties = Need.UNCERTAINTIES if self.network.heads.give_uncertainties else Need.NOTHING
+        always = Need.POSTERIOR | Need.BOXES | Need.IMAGE_FEATURES | Need.FLIP
+        return always | views | features | loss | uncertainties
 
     @classmethod
     def ensemble(cls, members: Sequence[AbstractModule]) -> SsdEnsemble:
@@ -118,17 +120,26 @@ class SsdDetector(AbstractTrainableDetector):
         return loss + (self.supervised_loss(output.of(rows), batch) if len(rows) else no_loss(self))
 
     def supervised_loss(self, output: SsdOutput, batch: Batch) -> Tensor:
-        """MultiBox loss and ranking loss.
+        """MultiBox loss, of the network's heads, and ranking loss.
 
         Args:
             output: of the images that have targets, at least one.
             batch: the targets, and whose they are.
         """
         side = batch.images.shape[-1]
-        targets = [unit_objects(batch.targets.of(row), side) for row in range(len(output.logits))]
+        targets = [unit_objects(batch.targets.of(row), side) for row in range(len(output.classes))]
         labeled = batch.labeled[batch.has_targets]
         kinds = torch.where(labeled, int(Kind.LABELED), int(Kind.PSEUDO))
-        loss = multibox_loss(output.logits, output.deltas, targets, self.priors, kinds)
+        heads = output.heads
+        loss = multibox_loss(
+            output.classes,
+            output.boxes,
+            targets,
+            self.priors,
+            kinds,
+            class_loss=heads.classes.losses,
+            box_loss=heads.boxes.losses,
+        )
         self._note("classification_loss", loss.classification)
         self._note("localization_loss", loss.localization)
         total = loss.classification + loss.localization
@@ -176,6 +187,7 @@ class SsdDetector(AbstractTrainableDetector):
             views=self._views(batch, trunk, found, needs),
             features=self._features(output, found) if Need.FEATURES in needs else None,
             predicted_loss=loss(output.maps) if loss is not None and Need.PREDICTED_LOSS in needs else None,
+            uncertainties=self._uncertainties(output, found) if Need.UNCERTAINTIES in needs else None,
         )
 
     def _views(self, batch: Batch, trunk: tuple[Tensor, ...], found: PriorDetections, needs: Need) -> Tensor | None:
@@ -188,6 +200,11 @@ class SsdDetector(AbstractTrainableDetector):
         with dropped(self.network):
             passes = [found.of(self.network.from_trunk(trunk).logits) for _ in range(self.num_passes)]
         return posterior_of(torch.stack(passes))
+
+    def _uncertainties(self, output: SsdOutput, found: PriorDetections) -> Tensor:
+        """``Float[D 4]``, of the detections' priors and classes."""
+        said = found.of(output.classes), found.of(output.boxes)
+        return output.heads.uncertainties(*said, found.detections.labels)
 
     def _features(self, output: SsdOutput, found: PriorDetections) -> Tensor:
         assert self.features is not None, "Need.FEATURES is provided only with model.features"

@@ -3,7 +3,8 @@
 torchvision's own model decides inside what a detection is, and forgets the proposal and the posterior that it came
 from. Parameters are named as there.
 
-Axes: B images, R proposals of all of them, C = K + 1 outputs (0 is the background), F features of a proposal.
+Axes: B images, R proposals of all of them, C = K + 1 outputs (0 is the background), F features of a proposal, W and X
+values of a class and a box head.
 """
 
 from __future__ import annotations
@@ -15,25 +16,57 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
+from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import MultiScaleRoIAlign
 
 from alpl.errors import ConfigError
 from alpl.networks.fpn import AbstractFpn
+from alpl.networks.heads import AbstractBoxHead, AbstractClassHead, Heads, PointBoxes, SoftmaxClasses
 from alpl.networks.proposals import ProposalRules, RegionSampling, propose
 
 
 class RegionOutput(NamedTuple):
     """What one pass of the second stage gives."""
 
-    logits: Tensor
-    """``Float32[R C]``."""
-    deltas: Tensor
-    """``Float32[R C 4]``, a box for every output."""
+    classes: Tensor
+    """``Float32[R W]``, what the last layer says about classes."""
+    boxes: Tensor
+    """``Float32[R C X]``, what it says about the box of every output."""
     hidden: Tensor
     """``[R F]``, see :meth:`BoxHead.hidden`."""
+    heads: Heads
+    """How both are read."""
+
+    @property
+    def logits(self) -> Tensor:
+        """``Float32[R C]``: their softmax is the posterior."""
+        return self.heads.classes.logits(self.classes)
+
+    @property
+    def deltas(self) -> Tensor:
+        """``Float32[R C 4]``, a box for every output."""
+        return self.heads.boxes.deltas(self.boxes)
+
+
+@final
+class RegionPredictor(nn.Module):
+    """torchvision's ``FastRCNNPredictor`` for any numbers of outputs: two linear layers.
+
+    Args:
+        in_channels: F.
+        num_class_values: W.
+        num_box_values: of all boxes together.
+    """
+
+    def __init__(self, in_channels: int, num_class_values: int, num_box_values: int) -> None:
+        super().__init__()
+        self.cls_score = nn.Linear(in_channels, num_class_values)
+        self.bbox_pred = nn.Linear(in_channels, num_box_values)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """``[R F]`` -> what it says about classes and about boxes."""
+        return self.cls_score(features), self.bbox_pred(features)
 
 
 @final
@@ -83,7 +116,12 @@ class FasterRcnn(nn.Module):
             maps (Lin et al. 2017, Eq. 1).
         head_width: F.
         dropout: probability in the box head.
-        predictor: makes the last layer from F and C: ``[R F]`` -> logits ``[R C]`` and deltas ``[R 4C]``.
+        classes: what the last layer's values of classes mean, see :mod:`alpl.networks.heads`; None for plain logits.
+        boxes: what its values of boxes mean; None for plain deltas, with torchvision's smooth L1 loss.
+        background_boxes: whether the background has a box, too, which nothing reads: torchvision's has. AL-MDN's has
+            none, by its printed number of parameters.
+        predictor: makes another last layer from F and C: ``[R F]`` -> class values ``[R W]`` and box values ``[R C*X]``
+            (with plain heads logits and deltas), without the background's where it has none; None for linear layers.
         proposals: how proposals are chosen and trained.
         sampling: which proposals the second stage is trained on.
 
@@ -103,7 +141,10 @@ class FasterRcnn(nn.Module):
         canonical_scale: int = 224,
         head_width: int = 1024,
         dropout: float = 0.0,
-        predictor: Callable[[int, int], nn.Module] = FastRCNNPredictor,
+        classes: AbstractClassHead | None = None,
+        boxes: AbstractBoxHead | None = None,
+        background_boxes: bool = True,
+        predictor: Callable[[int, int], nn.Module] | None = None,
         proposals: ProposalRules | None = None,
         sampling: RegionSampling | None = None,
     ) -> None:
@@ -115,11 +156,15 @@ class FasterRcnn(nn.Module):
         anchors = _anchor_generator(anchor_sizes, aspect_ratios, self.backbone.num_maps)
         self.rpn = (proposals or ProposalRules()).network(width, anchors)
         rules = sampling or RegionSampling()
+        self.heads = Heads(classes or SoftmaxClasses(), boxes or PointBoxes(beta=1 / 9))
+        self.background_boxes = background_boxes
+        self.num_outputs, self.num_features = num_outputs, head_width
+        self._num_boxes = num_outputs if background_boxes else num_outputs - 1
         names = [str(number) for number in range(num_roi_maps)]
         self.roi_heads = RoIHeads(
             MultiScaleRoIAlign(names, roi_size, sampling_ratio=2, canonical_scale=canonical_scale),
             BoxHead(width * roi_size**2, head_width, dropout),
-            predictor(head_width, num_outputs),
+            self._predictor() if predictor is None else predictor(head_width, num_outputs),
             rules.fg_iou_thresh,
             rules.bg_iou_thresh,
             rules.batch_size_per_image,
@@ -129,12 +174,18 @@ class FasterRcnn(nn.Module):
             nms_thresh=1.0,
             detections_per_img=1,
         )
-        self.num_outputs, self.num_features = num_outputs, head_width
+
+    def _predictor(self) -> RegionPredictor:
+        num_classes = self.heads.classes.num_values(self.num_outputs)
+        return RegionPredictor(self.num_features, num_classes, self._num_boxes * self.heads.boxes.num_values)
 
     def losses(
         self, images: Tensor, sizes: Sequence[tuple[int, int]], targets: list[dict[str, Tensor]]
     ) -> dict[str, Tensor]:
         """Give the four losses under torchvision's names.
+
+        Those of the second stage are the heads': of classes the mean over the sampled proposals, of boxes the sum over
+        those with an object, divided by the number of all.
 
         Args:
             images: ``Float[B 3 H W]``, padded.
@@ -144,9 +195,14 @@ class FasterRcnn(nn.Module):
         maps = self.backbone(images)
         proposals, losses = propose(self.rpn, list(maps.values()), ImageList(images, list(sizes)), targets)
         regions, _, labels, aims = self.roi_heads.select_training_samples(proposals, targets)
-        logits, deltas = self._predict(self.roi_heads.box_head(self.pool(maps, regions, images)))
-        loss_classes, loss_boxes = fastrcnn_loss(logits, deltas.flatten(1), labels, aims)
-        return losses | {"loss_classifier": loss_classes, "loss_box_reg": loss_boxes}
+        classes, boxes = self._predict(self.roi_heads.box_head(self.pool(maps, regions, images)))
+        labels, aims = torch.cat(labels), torch.cat(aims)
+        positive = (labels > 0).nonzero().flatten()
+        loss_boxes = self.heads.boxes.losses(boxes[positive, labels[positive]], aims[positive]).sum() / len(labels)
+        return losses | {
+            "loss_classifier": self.heads.classes.losses(classes, labels).mean(),
+            "loss_box_reg": loss_boxes,
+        }
 
     def proposals(
         self, maps: OrderedDict[str, Tensor], images: Tensor, sizes: Sequence[tuple[int, int]]
@@ -177,8 +233,8 @@ class FasterRcnn(nn.Module):
     def regions(self, maps: OrderedDict[str, Tensor], proposals: list[Tensor], images: Tensor) -> RegionOutput:
         """Ask the second stage at B of ``Float[n 4]`` proposals."""
         hidden = self.roi_heads.box_head.hidden(self.pool(maps, proposals, images))
-        logits, deltas = self._predict(self.features(hidden))
-        return RegionOutput(logits, deltas, hidden)
+        classes, boxes = self._predict(self.features(hidden))
+        return RegionOutput(classes, boxes, hidden, self.heads)
 
     def features(self, hidden: Tensor) -> Tensor:
         """``[n F]`` of :class:`RegionOutput` -> ``[n F]``, what the predictor sees."""
@@ -187,7 +243,7 @@ class FasterRcnn(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """``[n F]`` of :class:`RegionOutput` -> ``Float32[n C]``; once more where dropout is on."""
-        return self._predict(self.features(hidden))[0]
+        return self.heads.classes.logits(self._predict(self.features(hidden))[0])
 
     def decode(self, deltas: Tensor, proposals: Tensor) -> Tensor:
         """``Float[n 4]`` of one output each, ``Float[n 4]`` -> ``Float[n 4]`` xyxy."""
@@ -195,8 +251,10 @@ class FasterRcnn(nn.Module):
         return boxes
 
     def _predict(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        logits, deltas = self.roi_heads.box_predictor(features)
-        return logits.float(), deltas.float().view(len(deltas), self.num_outputs, 4)
+        """``[R F]`` -> ``Float32[R W]`` and ``Float32[R C X]``, zeros where the background has no box."""
+        classes, boxes = self.roi_heads.box_predictor(features)
+        boxes = boxes.float().view(len(boxes), self._num_boxes, self.heads.boxes.num_values)
+        return classes.float(), boxes if self.background_boxes else nn.functional.pad(boxes, (0, 0, 1, 0))
 
 
 def _anchor_generator(sizes: Sequence[Sequence[float]], ratios: Sequence[float], num_maps: int) -> AnchorGenerator:

@@ -1,7 +1,8 @@
 """The single shot detector: a backbone that gives maps of falling size, and two 3x3 heads on each map.
 
-Axes: B images, P priors, C = K + 1 outputs (0 is the background), F image features. Images are RGB, 0 to 255 less the
-means of :data:`PIXEL_MEAN`; weights that were trained for other scales are converted when they are loaded.
+Axes: B images, P priors, C = K + 1 outputs (0 is the background), W and X values of a class and a box head, F image
+features. Images are RGB, 0 to 255 less the means of :data:`PIXEL_MEAN`; weights that were trained for other scales are
+converted when they are loaded.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torchvision
 from torch import Tensor, nn
 
 from alpl.errors import ConfigError
+from alpl.networks.heads import AbstractBoxHead, AbstractClassHead, Heads, PointBoxes, SoftmaxClasses
 
 PIXEL_MEAN = (123.0, 117.0, 104.0)
 """RGB; what SSD subtracts from pixels of 0 to 255."""
@@ -25,19 +27,31 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)  # RGB of pixels of 0 to 1, what torchvisi
 class SsdOutput(NamedTuple):
     """What one pass gives."""
 
-    logits: Tensor
-    """``Float[B P C]``."""
-    deltas: Tensor
-    """``Float[B P 4]``, see :func:`alpl.networks.box_coding.decode`."""
+    classes: Tensor
+    """``Float[B P W]``, what the class heads say."""
+    boxes: Tensor
+    """``Float[B P X]``, what the box heads say."""
     maps: tuple[Tensor, ...]
     """``[B channels side side]``, the maps that the heads saw."""
     image_features: Tensor
     """``Float[B F]``, global average of the last pretrained layer (fc7 of VGG-16)."""
+    heads: Heads = Heads()
+    """How both are read."""
+
+    @property
+    def logits(self) -> Tensor:
+        """``Float[B P C]``: their softmax is the posterior."""
+        return self.heads.classes.logits(self.classes)
+
+    @property
+    def deltas(self) -> Tensor:
+        """``Float[B P 4]``, see :func:`alpl.networks.box_coding.decode`."""
+        return self.heads.boxes.deltas(self.boxes)
 
     def of(self, images: Tensor | slice) -> SsdOutput:
         """Give what the pass gave for some of its images (``Long[n]``, ``Bool[B]`` or a slice)."""
         maps = tuple(map_[images] for map_ in self.maps)
-        return SsdOutput(self.logits[images], self.deltas[images], maps, self.image_features[images])
+        return SsdOutput(self.classes[images], self.boxes[images], maps, self.image_features[images], self.heads)
 
 
 class AbstractSsdBackbone(nn.Module, ABC):
@@ -69,6 +83,8 @@ class Ssd(nn.Module):
         num_outputs: C.
         boxes_per_cell: priors a cell, one number a map; see :class:`alpl.networks.priors.PriorLayout`.
         dropout: probability in the backbone's extra layers; what MC-dropout draws from.
+        classes: what the class heads' values mean, see :mod:`alpl.networks.heads`; None for plain logits.
+        boxes: what the box heads' values mean; None for plain deltas.
 
     Raises:
         ConfigError: ``boxes_per_cell`` does not have one number a map, or ``dropout`` is outside [0, 1).
@@ -80,6 +96,8 @@ class Ssd(nn.Module):
         num_outputs: int,
         boxes_per_cell: Sequence[int],
         dropout: float = 0.0,
+        classes: AbstractClassHead | None = None,
+        boxes: AbstractBoxHead | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
@@ -92,11 +110,12 @@ class Ssd(nn.Module):
             raise ConfigError(f"num_outputs must be >= 2 (background and a class), got {num_outputs}")
         self.num_outputs = num_outputs
         self.num_features = self.backbone.num_features
-        self.class_heads = _heads(channels, [boxes * num_outputs for boxes in boxes_per_cell])
-        self.box_heads = _heads(channels, [boxes * 4 for boxes in boxes_per_cell])
+        self.heads = Heads(classes or SoftmaxClasses(), boxes or PointBoxes())
+        self.class_heads = _heads(channels, boxes_per_cell, self.heads.classes.num_values(num_outputs), num_outputs)
+        self.box_heads = _heads(channels, boxes_per_cell, self.heads.boxes.num_values, 4)
 
     def forward(self, images: Tensor) -> SsdOutput:
-        """``Float[B 3 H W]`` -> logits, deltas, maps, image features."""
+        """``Float[B 3 H W]`` -> what the heads say, maps, image features."""
         return self.from_trunk(self.trunk(images))
 
     def trunk(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -106,9 +125,9 @@ class Ssd(nn.Module):
     def from_trunk(self, trunk: tuple[Tensor, ...]) -> SsdOutput:
         """Compute the rest of a pass from :meth:`trunk`."""
         maps, last = self.backbone.maps(trunk)
-        logits = [_per_prior(head(map_), self.num_outputs) for head, map_ in zip(self.class_heads, maps, strict=True)]
-        deltas = [_per_prior(head(map_), 4) for head, map_ in zip(self.box_heads, maps, strict=True)]
-        return SsdOutput(torch.cat(logits, 1), torch.cat(deltas, 1), maps, last.mean((2, 3)))
+        classes = _of_priors(self.class_heads, maps, self.heads.classes.num_values(self.num_outputs))
+        boxes = _of_priors(self.box_heads, maps, self.heads.boxes.num_values)
+        return SsdOutput(classes, boxes, maps, last.mean((2, 3)), self.heads)
 
 
 @final
@@ -236,9 +255,32 @@ def _conv_bn(in_channels: int, out_channels: int, kernel: int, stride: int = 1, 
     return [conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)]
 
 
-def _heads(channels: Sequence[int], outputs: Sequence[int]) -> nn.Sequential:
-    heads = (nn.Conv2d(width, number, 3, padding=1) for width, number in zip(channels, outputs, strict=True))
-    return xavier(nn.Sequential(*heads))
+def _heads(channels: Sequence[int], boxes_per_cell: Sequence[int], width: int, num_xavier: int) -> nn.Sequential:
+    """Make a 3x3 convolution for each map.
+
+    The first values of each prior begin with Xavier uniform weights and zero biases, the others as torch begins a
+    layer: of a mixture (AL-MDN, as released; the text does not say) these are the means of its first component.
+
+    Args:
+        channels: of each map.
+        boxes_per_cell: priors a cell of each map.
+        width: values of a prior.
+        num_xavier: how many of them begin so.
+    """
+    numbers = zip(channels, boxes_per_cell, strict=True)
+    heads = [nn.Conv2d(before, boxes * width, 3, padding=1) for before, boxes in numbers]
+    for head, boxes in zip(heads, boxes_per_cell, strict=True):
+        assert head.bias is not None, "heads have biases"
+        with torch.no_grad():
+            first = head.weight.view(boxes, width, *head.weight.shape[1:])[:, :num_xavier]
+            first.copy_(nn.init.xavier_uniform_(torch.empty_like(first).flatten(0, 1)).view_as(first))
+            head.bias.view(boxes, width)[:, :num_xavier] = 0
+    return nn.Sequential(*heads)
+
+
+def _of_priors(heads: nn.Sequential, maps: Sequence[Tensor], width: int) -> Tensor:
+    """``[B P width]``: what one head a map says."""
+    return torch.cat([_per_prior(head(map_), width) for head, map_ in zip(heads, maps, strict=True)], 1)
 
 
 def _per_prior(values: Tensor, width: int) -> Tensor:

@@ -64,10 +64,28 @@ class Variant:
         return all(run.is_all_labeled for run in self.runs)
 
     @property
+    def planned_seeds(self) -> tuple[int, ...]:
+        """The seeds that the experiment's own sweep asks for, and those that were started beyond it, ascending."""
+        planned = {int(seed) for run in self.runs for seed in run.planned.get("seed", ()) if seed.isdecimal()}
+        return tuple(sorted(planned | {run.seed for run in self.runs}))
+
+    @property
+    def missing_seeds(self) -> tuple[int, ...]:
+        """Those of them that no run finished."""
+        finished = {run.seed for run in self.runs if run.status == "finished"}
+        return tuple(seed for seed in self.planned_seeds if seed not in finished)
+
+    @property
+    def changes(self) -> tuple[str, ...] | None:
+        """What the command line changed of the experiment's setting; None where a run does not say."""
+        told = [run.changes for run in self.runs if run.changes is not None]
+        return tuple(dict.fromkeys(change for one in told for change in one)) if len(told) == len(self.runs) else None
+
+    @property
     def metrics(self) -> tuple[str, ...]:
-        """The ``test/*`` columns, in the order of the files."""
-        names = (name for run in self.runs for cycle in run.cycles for name in cycle.metrics)
-        return tuple(dict.fromkeys(name for name in names if name.startswith("test/")))
+        """The measured columns in the order of the files; the tests' (``test/*``) come first."""
+        names = dict.fromkeys(name for run in self.runs for cycle in run.cycles for name in cycle.metrics)
+        return tuple(sorted(names, key=lambda name: not name.startswith("test/")))
 
     def curve(self, metric: str) -> tuple[Point, ...]:
         """Give the points of the cycles that at least one seed finished, ascending."""
@@ -117,14 +135,23 @@ def primary_metric(variants: Sequence[Variant], named: str | None = None) -> str
 
     Args:
         variants: the table's lines.
-        named: without ``test/``, as an experiment names it; taken where any variant measured it.
+        named: as an experiment names it, see :func:`is_named`; taken where any variant measured it.
 
     Returns:
         That one, or the first ``test/*`` column of the first variant that has one; None where nothing is measured.
     """
-    if named is not None and any(f"test/{named}" in variant.metrics for variant in variants):
-        return f"test/{named}"
-    return next((variant.metrics[0] for variant in variants if variant.metrics), None)
+    measured = dict.fromkeys(name for variant in variants for name in variant.metrics)
+    wanted = (name for name in measured if named is not None and is_named(name, named))
+    return next(wanted, next((name for name in measured if name.startswith("test/")), None))
+
+
+def is_named(metric: str, named: str) -> bool:
+    """Whether an experiment means this metric; it may leave ``test/`` out.
+
+    >>> is_named("test/map", "map"), is_named("l1_score", "l1_score"), is_named("test/map50", "map")
+    (True, True, False)
+    """
+    return metric in (named, f"test/{named}")
 
 
 def seconds(variant: Variant) -> dict[tuple[int, str], tuple[float, int]]:

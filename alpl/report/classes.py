@@ -99,7 +99,7 @@ def class_tables(variants: Sequence[Variant], reference: str | None, notes: list
                 for variant in told
             }
             names = _names([run for variant in told for run in variant.runs], sizes.pop())
-            tables.append(ClassTable(data, names, lines, _reference(told, reference)))
+            tables.append(ClassTable(data, names, lines, reference_label(told, reference)))
     return tables
 
 
@@ -145,7 +145,8 @@ def _names(runs: Sequence[RunResult], number: int) -> tuple[str, ...]:
     return told or tuple(f"class {label}" for label in range(number))
 
 
-def _reference(variants: Sequence[Variant], wanted: str | None) -> str:
+def reference_label(variants: Sequence[Variant], wanted: str | None) -> str:
+    """Give the label that gains are told against: of the wanted row, of ``random``, or the first one."""
     labels = {variant.row: variant.label for variant in reversed(variants)}
     for row in (wanted, DEFAULT_REFERENCE):
         if row in labels:

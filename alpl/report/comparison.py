@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import NamedTuple, final
 
 from alpl.errors import DataError
-from alpl.report.aggregate import Point, Variant, primary_metric
-from alpl.report.paper import PaperTable, Printed, read_printed
+from alpl.report.aggregate import Point, Variant, is_named, primary_metric
+from alpl.report.classes import DEFAULT_REFERENCE
+from alpl.report.gains import gains
+from alpl.report.paper import PaperTable, Printed, named_by_cycle, read_printed
+from alpl.report.split import part_of
 from alpl.report.tables import csv_text, format_mean
+from alpl.report.verdict import Verdict
 
 _CYCLE = "cycle_"
 
@@ -28,8 +32,10 @@ class Cell:
         ours: None where there is no number of ours.
         scale: what ours is multiplied by.
         status: "run", or why there is no number of ours: "not run", "missing: reason", "failed", "unfinished: ...".
-        num_runs: seeds that were started.
+        num_runs: seeds that were planned.
         is_comparable: whether both numbers are of the same data and metric.
+        changes: what the command line changed of the experiment's setting; None where a run does not say.
+        verdict: see :mod:`alpl.report.verdict`; None where there is no number of ours or of the paper.
     """
 
     data: str
@@ -41,6 +47,8 @@ class Cell:
     status: str
     num_runs: int = 0
     is_comparable: bool = True
+    changes: tuple[str, ...] | None = ()
+    verdict: Verdict | None = None
 
     @property
     def paper_text(self) -> str:
@@ -71,11 +79,12 @@ class Cell:
 @final
 @dataclass(frozen=True)
 class Line:
-    """One row of the table: the paper's name, our label, a cell for each column."""
+    """One row of the table: the paper's name, our label, a cell for each column, what can be said of the row."""
 
     paper_row: str
     label: str
     cells: tuple[Cell, ...]
+    verdict: Verdict | None = None
 
 
 @final
@@ -88,12 +97,16 @@ class Comparison:
         by_cycle: whether the columns are cycles of ``data``, or data sets.
         data: the data set of a table by cycle, else "".
         remark: what the reader must know before comparing.
+        reference: the paper's name of the row that gains are told against.
+        settings: which rows have another setting than the experiment's, a sentence for each setting.
     """
 
     lines: tuple[Line, ...]
     by_cycle: bool = False
     data: str = ""
     remark: str = ""
+    reference: str = ""
+    settings: tuple[str, ...] = ()
 
 
 class _Row(NamedTuple):
@@ -114,19 +127,20 @@ def compare(table: PaperTable, variants: Sequence[Variant], experiments: Path) -
         DataError: the paper's CSV is missing or does not fit, or a table by cycle does not say which data it is about.
     """
     assert table.paper is not None, "the caller asks for tables with a paper only"
-    printed = read_printed(experiments / table.paper)
+    printed = named_by_cycle(table, read_printed(experiments / table.paper))
+    variants = gains(variants, table.gain_over) if table.gain_over else variants
     if not table.by_cycle:
         return [_by_data(table, printed, variants)]
     if table.data is None:
         raise DataError("report.data must name the data set that the paper's numbers are about, got none")
     names = sorted(dict.fromkeys(variant.data for variant in variants), key=lambda data: data != table.data)
-    return [_by_cycle(table, printed, data, [v for v in variants if v.data == data]) for data in names]
+    return [_by_cycle(*part_of(table, printed, data), data, [v for v in variants if v.data == data]) for data in names]
 
 
 def paper_csv(comparisons: Sequence[Comparison]) -> str:
-    """Write the comparison: row (the paper's), ours, data, column, both numbers, difference and status."""
+    """Write the comparison: row (the paper's), ours, data, column, both numbers, difference, status, verdicts."""
     header = ["row", "ours", "data", "column", "paper_mean", "paper_std"]
-    header += ["mean", "std", "seeds", "difference", "status"]
+    header += ["mean", "std", "seeds", "difference", "status", "verdict", "reason", "row_verdict"]
     rows = []
     for line in (line for one in comparisons for line in one.lines):
         for cell in line.cells:
@@ -134,7 +148,9 @@ def paper_csv(comparisons: Sequence[Comparison]) -> str:
             scaled = [_digits(None if value is None else value * cell.scale) for value in ours]
             printed = [line.paper_row, line.label, cell.data, cell.column, cell.paper_mean, cell.paper_std]
             num_seeds = cell.ours.num_seeds if cell.ours else ""
-            rows.append([*printed, *scaled, num_seeds, _digits(cell.difference), cell.status])
+            told = [cell.verdict.word, cell.verdict.reason] if cell.verdict else ["", ""]
+            of_row = line.verdict.word if line.verdict else ""
+            rows.append([*printed, *scaled, num_seeds, _digits(cell.difference), cell.status, *told, of_row])
     return csv_text(header, rows)
 
 
@@ -158,13 +174,15 @@ def _by_data(table: PaperTable, printed: Printed, variants: Sequence[Variant]) -
         if variant is None:
             return Cell(data, column, mean, std, None, table.scale, _absent(table, row))
         point, status = _last(variant, table.metric)
-        return Cell(data, column, mean, std, point, table.scale, status, len(variant.runs))
+        num_planned, changes = len(variant.planned_seeds), variant.changes
+        return Cell(data, column, mean, std, point, table.scale, status, num_planned, changes=changes)
 
     rows = _rows(table, printed, variants)
     return Comparison(
         tuple(
             Line(r.paper_row, r.label, tuple(cell(r, data, column) for data, column in columns.items())) for r in rows
-        )
+        ),
+        reference=_reference(table, printed),
     )
 
 
@@ -180,11 +198,19 @@ def _by_cycle(table: PaperTable, printed: Printed, data: str, variants: Sequence
         if variant is None:
             return Cell(data, column, mean, std, None, table.scale, _absent(table, row))
         point, status = _at(variant, metric, cycle)
-        return Cell(data, column, mean, std, point, table.scale, status, len(variant.runs), is_comparable=not remark)
+        num_planned, changes = len(variant.planned_seeds), variant.changes
+        return Cell(data, column, mean, std, point, table.scale, status, num_planned, not remark, changes)
 
     rows = _rows(table, printed, variants)
     lines = (Line(r.paper_row, r.label, tuple(cell(r, cycle) for cycle in range(last + 1))) for r in rows)
-    return Comparison(tuple(lines), True, data, remark)
+    return Comparison(tuple(lines), True, data, remark, _reference(table, printed))
+
+
+def _reference(table: PaperTable, printed: Printed) -> str:
+    """Give the paper's name of the reference row: the experiment's, that of ``random``, or the first one."""
+    rows = list(dict.fromkeys(row for row, _ in printed))
+    wanted = (table.rows.get(name, name) for name in (table.reference, DEFAULT_REFERENCE) if name)
+    return next((row for row in wanted if row in rows), rows[0] if rows else "")
 
 
 def _remark(table: PaperTable, data: str, metric: str | None) -> str:
@@ -193,8 +219,8 @@ def _remark(table: PaperTable, data: str, metric: str | None) -> str:
             f"The paper's numbers are about {table.data}, these runs about {data}: data, and maybe model and schedule, "
             "are not the table's. The numbers show that all parts work together, and no difference is told."
         )
-    if metric is not None and table.metric is not None and metric != f"test/{table.metric}":
-        return f"The paper's numbers are test/{table.metric}, which no run measured; {metric} stands beside them."
+    if metric is not None and table.metric is not None and not is_named(metric, table.metric):
+        return f"The paper's numbers are {table.metric}, which no run measured; {metric} stands beside them."
     return ""
 
 

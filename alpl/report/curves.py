@@ -8,16 +8,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alpl.report.aggregate import Point, Variant
+from alpl.report.paper_curves import PaperCurves
 from alpl.report.style import LineStyle, count_axis, house_style, legend_below, png
 from alpl.report.tables import WideTable, metric_title, scale_of
 
 
-def learning_curves(table: WideTable, styles: Mapping[str, LineStyle]) -> bytes:
-    """Draw one line a variant with a band of one standard deviation; training on all data is a dashed level.
+def learning_curves(table: WideTable, styles: Mapping[str, LineStyle], paper: PaperCurves) -> bytes:
+    """Draw one line a variant with a band of one standard deviation, the paper's beside it dashed in the same color.
+
+    Training on all data is a dotted level.
 
     Args:
         table: one data set with at least one finished cycle.
         styles: label -> look.
+        paper: see :func:`alpl.report.paper_curves.paper_curves`; empty where there is nothing to set beside ours.
 
     Returns:
         The PNG file.
@@ -40,6 +44,7 @@ def learning_curves(table: WideTable, styles: Mapping[str, LineStyle]) -> bytes:
             else:
                 _draw_curve(axes, variant, curve, styles[variant.label], scale_of(table.metric))
                 counts += [point.num_labeled for point in curve]
+        _draw_paper(axes, paper, styles)
         if counts:
             count_axis(axes, counts)
         else:  # all data only: a level has no place on the x axis
@@ -60,9 +65,19 @@ def _draw_curve(axes: Axes, variant: Variant, curve: tuple[Point, ...], look: Li
     axes.fill_between(counts, low, high, color=look.color, alpha=0.15, linewidth=0)
 
 
+def _draw_paper(axes: Axes, paper: PaperCurves, styles: Mapping[str, LineStyle]) -> None:
+    for label, points in paper.items():
+        counts, values = [labeled for labeled, _ in points], [value for _, value in points]
+        look = styles[label]
+        axes.plot(counts, values, color=look.color, marker=look.marker, markerfacecolor="white", markersize=5,
+                  linestyle="--", linewidth=1.3)  # fmt: skip
+    if paper:  # one entry of the legend for all of them: the colors are the rows'
+        axes.plot([], [], color="#555555", linestyle="--", linewidth=1.3, label="the paper's numbers")
+
+
 def _draw_level(axes: Axes, variant: Variant, point: Point, scale: float) -> None:
     label = f"{variant.label} ({point.num_labeled:,.0f} images)"
-    axes.axhline(point.mean * scale, color="#555555", linestyle="--", linewidth=1.5, label=label)
+    axes.axhline(point.mean * scale, color="#555555", linestyle=":", linewidth=1.8, label=label)
     if point.std is not None:
         low, high = (point.mean - point.std) * scale, (point.mean + point.std) * scale
         axes.axhspan(low, high, color="#555555", alpha=0.12, linewidth=0)

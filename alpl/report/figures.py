@@ -10,8 +10,10 @@ from alpl.errors import DataError
 from alpl.report.aggregate import Variant
 from alpl.report.class_figures import plot_class_gains, plot_classes
 from alpl.report.classes import ClassTable
+from alpl.report.comparison import Comparison
 from alpl.report.curves import learning_curves
 from alpl.report.informativeness import has_histogram, plot_histograms, plot_top_accuracy
+from alpl.report.paper_curves import paper_curves
 from alpl.report.pseudo_labels import plot_pseudo_labels, pseudo_points
 from alpl.report.style import line_styles, slug
 from alpl.report.tables import WideTable
@@ -41,11 +43,14 @@ class FigureFile:
     png: bytes
 
 
-def draw_all(tables: Sequence[WideTable], classes: Sequence[ClassTable], notes: list[str]) -> list[FigureFile]:
+def draw_all(
+    tables: Sequence[WideTable], comparisons: Sequence[Comparison], classes: Sequence[ClassTable], notes: list[str]
+) -> list[FigureFile]:
     """Draw what the runs allow.
 
     Args:
         tables: one a data set.
+        comparisons: ours beside the paper's values (not its gains), for the paper's curves.
         classes: one for each data set whose runs tell their classes.
         notes: recordings that cannot be read are named here (appended to).
     """
@@ -63,7 +68,8 @@ def draw_all(tables: Sequence[WideTable], classes: Sequence[ClassTable], notes: 
         data = table.data
         if table.metric is not None:
             alt = f"Learning curves on {data}: {table.metric} against the number of labeled images"
-            add(("curves", data), data, "curves", alt, learning_curves(table, styles))
+            png = learning_curves(table, styles, paper_curves(table, comparisons))
+            add(("curves", data), data, "curves", alt, png)
         if pseudo_points(table):
             alt = f"Share of pseudo-labels on {data} over the cycles, and what they gain"
             add(("pseudo_labels", data), data, "pseudo_labels", alt, plot_pseudo_labels(table, styles))

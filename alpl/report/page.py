@@ -14,14 +14,19 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from alpl.report.acquisition_text import EXPLANATION, HEAD, acquisition_title, shown
+from alpl.report.acquisitions import AcquisitionTable
 from alpl.report.aggregate import STAGES, Variant, seconds
 from alpl.report.classes import ClassTable
 from alpl.report.comparison import Comparison
+from alpl.report.cost import CostTable
 from alpl.report.figures import FigureFile
 from alpl.report.gallery import GalleryPart
 from alpl.report.informativeness import MIN_IMAGES
+from alpl.report.partial import seeds_text
 from alpl.report.pseudo_labels import pseudo_points
 from alpl.report.tables import EMPTY, WideTable, metric_title, number
+from alpl.report.verdict import RULE
 from alpl.results import RunResult
 
 
@@ -36,8 +41,11 @@ class Contents:
         figures: shown inside the page.
         caption: what the experiment says about itself; may be empty.
         paper: ours beside the paper's; may be empty.
+        acquisitions: rows told against a reference row; may be empty.
         classes: one for each data set whose runs tell their classes.
         galleries: queried images; may be empty.
+        costs: one for each data set with a finished cycle.
+        partial: what the sweep lacks; may be empty.
         notes: what the reader must know about the report itself.
     """
 
@@ -46,8 +54,11 @@ class Contents:
     figures: Sequence[FigureFile]
     caption: str
     paper: Sequence[Comparison]
+    acquisitions: Sequence[AcquisitionTable]
     classes: Sequence[ClassTable]
     galleries: Sequence[GalleryPart]
+    costs: Sequence[CostTable]
+    partial: Sequence[str]
     notes: Sequence[str]
 
 
@@ -67,6 +78,7 @@ def render(table: str, contents: Contents, out: Path) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "metric_title": metric_title, "base64": _base64, "percent": _percent}
+    environment.filters["seeds_text"] = seeds_text
     runs = contents.runs
     variants = [variant for one in contents.tables for variant in one.variants]
     stages = _stages(variants)
@@ -82,6 +94,10 @@ def render(table: str, contents: Contents, out: Path) -> str:
         seconds=[(variant, _seconds_per_cycle(variant, stages)) for variant in variants],
         environment=_environment(runs),
         min_images=MIN_IMAGES,
+        verdict_rule=RULE,
+        acquisitions=[(one.data, acquisition_title(one), shown(one)) for one in contents.acquisitions],
+        acquisition_head=HEAD,
+        acquisition_explanation=EXPLANATION,
     )
 
 

@@ -1,4 +1,4 @@
-"""The numbers of a table: long CSV, wide Markdown, wide text for a terminal, seconds of each stage."""
+"""The numbers of a table: long CSV, wide text for a terminal, seconds of each stage."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from typing import final
 
 from alpl.report.aggregate import Point, Variant, primary_metric, seconds
+from alpl.report.partial import seeds_text
 
 SHARES = ("test/accuracy", "test/map")
 """Metrics that begin like this lie in [0, 1] and are shown in percent; table.csv holds them as measured."""
+LOW = ("test/loss", "l1_score")
+"""Metrics that begin like this are the better the lower they are."""
 EMPTY = "—"
 
 
@@ -36,19 +39,20 @@ class WideTable:
     cells: tuple[tuple[Point | None, ...], ...]
 
     def is_best(self, line: int, column: int) -> bool:
-        """Whether this mean is the highest of its column; a column of one number has no best."""
+        """Whether this mean is the best of its column; a column of one number, or of equal ones, has none."""
         points = [cells[column] for cells in self.cells]
         means = [point.mean for point in points if point is not None and not math.isnan(point.mean)]
         here = points[line]
-        return here is not None and len(means) > 1 and here.mean == max(means)
+        best = min if self.metric is not None and self.metric.startswith(LOW) else max
+        return here is not None and len(set(means)) > 1 and here.mean == best(means)
 
     def text(self, line: int, column: int) -> str:
-        """``mean ± std``; with the number of seeds where not all seeds of the line came so far."""
+        """``mean ± std``; with the number of seeds where not all that were planned came so far."""
         point = self.cells[line][column]
         if point is None or self.metric is None:
             return EMPTY
         shown = format_mean(point.mean, point.std, scale_of(self.metric))
-        return shown if point.num_seeds == len(self.variants[line].runs) else f"{shown} (n={point.num_seeds})"
+        return shown if point.num_seeds == len(self.variants[line].planned_seeds) else f"{shown} (n={point.num_seeds})"
 
 
 def wide_tables(variants: Sequence[Variant], named: str | None = None) -> list[WideTable]:
@@ -71,7 +75,7 @@ def wide_tables(variants: Sequence[Variant], named: str | None = None) -> list[W
 
 
 def long_csv(variants: Sequence[Variant]) -> str:
-    """Every test metric of every cycle as measured: data,row,cycle,num_labeled,metric,mean,std,seeds."""
+    """Every metric of every cycle as measured: data,row,cycle,num_labeled,metric,mean,std,seeds."""
     lines = (
         [variant.data, variant.label, point.cycle, number(point.num_labeled), metric, repr(point.mean),
          "" if point.std is None else repr(point.std), point.num_seeds]
@@ -90,18 +94,6 @@ def seconds_csv(variants: Sequence[Variant]) -> str:
         for (cycle, stage), (mean, runs) in seconds(variant).items()
     )
     return csv_text(["data", "row", "cycle", "stage", "seconds", "seeds"], lines)
-
-
-def markdown(tables: Sequence[WideTable]) -> str:
-    """Give the wide tables as Markdown, the best mean of each column in bold."""
-    parts = []
-    for table in tables:
-        rows = [[label.replace("|", "\\|"), *cells] for label, *cells in _rows(table, bold="**")]
-        head = _head(table)
-        lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
-        body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        parts.append(f"## {_title(table)}\n\n{body}\n")
-    return "\n".join(parts)
 
 
 def terminal(tables: Sequence[WideTable]) -> str:
@@ -171,10 +163,9 @@ def _head(table: WideTable) -> list[str]:
     return ["acquisition", *(number(labeled) for labeled in table.columns), "seeds"]
 
 
-def _rows(table: WideTable, bold: str = "") -> list[list[str]]:
-    rows = []
-    for line, variant in enumerate(table.variants):
-        marks = [bold if table.is_best(line, column) else "" for column in range(len(table.columns))]
-        cells = [mark + table.text(line, column) + mark for column, mark in enumerate(marks)]
-        rows.append([variant.label, *cells, str(len(variant.runs))])
-    return rows
+def _rows(table: WideTable) -> list[list[str]]:
+    places = range(len(table.columns))
+    return [
+        [variant.label, *(table.text(line, place) for place in places), seeds_text(variant)]
+        for line, variant in enumerate(table.variants)
+    ]

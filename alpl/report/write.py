@@ -7,15 +7,24 @@ from pathlib import Path
 
 from alpl.errors import DataError
 from alpl.files import whole_file, write_text
-from alpl.report.aggregate import Variant, group
+from alpl.report.acquisition_text import acquisition_csv, acquisition_markdown
+from alpl.report.acquisitions import acquisition_tables
+from alpl.report.aggregate import Variant, group, is_named
 from alpl.report.classes import class_tables, classes_csv
 from alpl.report.comparison import Comparison, compare, paper_csv
+from alpl.report.cost import cost_csv, cost_tables
+from alpl.report.embedding import embedding_figures
 from alpl.report.figures import draw_all
 from alpl.report.gallery import galleries
+from alpl.report.judging import with_verdicts
+from alpl.report.overlap import overlap_csv, overlap_figures, overlap_tables
 from alpl.report.page import Contents, render
 from alpl.report.paper import PaperTable, paper_table, unknown_keys
+from alpl.report.partial import gaps
 from alpl.report.pseudo_labels import pseudo_csv, pseudo_points
-from alpl.report.tables import WideTable, long_csv, markdown, seconds_csv, terminal, wide_tables
+from alpl.report.sheets import paper_sheet, sheet_latex, sheet_markdown, wide_sheet
+from alpl.report.split import split_runs
+from alpl.report.tables import WideTable, long_csv, seconds_csv, terminal, wide_tables
 from alpl.results import RunResult
 
 
@@ -41,22 +50,43 @@ def write_report(table: str, runs: Sequence[RunResult], out: Path, experiments: 
     notes = [*(f"the experiment's report has an unknown key: {key}" for key in unknown_keys(chosen))]
     notes += _other_metrics(about, tables)
     classes = class_tables(variants, about.reference, notes)
-    figures = draw_all(tables, classes, notes)
+    overlaps, costs = overlap_tables(variants, notes), cost_tables(tables)
     comparisons = _beside(about, variants, experiments, notes)
+    values = [] if about.gain_over else comparisons
+    figures = [
+        *draw_all(tables, values, classes, notes),
+        *overlap_figures(overlaps),
+        *embedding_figures(variants, notes),
+    ]
     parts = galleries(variants, notes)
+    acquisitions = acquisition_tables(tables, about.reference, notes)
     for figure in figures:
         with whole_file(out / figure.name, "wb") as stream:
             stream.write(figure.png)
     write_text(out / "table.csv", long_csv(variants))
-    write_text(out / "table.md", markdown(tables))
+    sheets = [wide_sheet(one) for one in tables] + [paper_sheet(one, about.metric) for one in comparisons]
+    partial = gaps(variants)
+    lacking = ["## What the sweep lacks\n\n" + "".join(f"- {sentence}\n" for sentence in partial)] if partial else []
+    write_text(out / "table.md", "\n".join([*map(sheet_markdown, sheets), *lacking]))
+    write_text(out / "table.tex", "\n".join(["% needs \\usepackage{booktabs}", *map(sheet_latex, sheets)]))
+    if acquisitions:
+        write_text(out / "comparison.csv", acquisition_csv(acquisitions))
+        write_text(out / "comparison.md", acquisition_markdown(acquisitions))
     write_text(out / "seconds.csv", seconds_csv(variants))
     if comparisons:
         write_text(out / "paper.csv", paper_csv(comparisons))
+    if costs:
+        write_text(out / "cost.csv", cost_csv(costs))
+    if overlaps:
+        write_text(out / "overlap.csv", overlap_csv(overlaps))
     if classes:
         write_text(out / "classes.csv", classes_csv(classes))
     if any(pseudo_points(one) for one in tables):
         write_text(out / "pseudo_labels.csv", pseudo_csv(tables))
-    page = render(table, Contents(chosen, tables, figures, about.caption, comparisons, classes, parts, notes), out)
+    contents = Contents(
+        chosen, tables, figures, about.caption, comparisons, acquisitions, classes, parts, costs, partial, notes
+    )
+    page = render(table, contents, out)
     write_text(out / "index.html", page)  # last: where the page is, the rest is too
     return out / "index.html"
 
@@ -87,14 +117,15 @@ def _of_table(table: str, runs: Sequence[RunResult]) -> list[RunResult]:
     if not chosen:
         found = sorted({run.table for run in runs})
         raise ValueError(f"runs must hold a run of table {table!r}, got {found}")
-    return chosen
+    return split_runs(chosen, paper_table(chosen).split)
 
 
 def _other_metrics(about: PaperTable, tables: Sequence[WideTable]) -> list[str]:
     """Say where the metric that the experiment names was not measured."""
-    wanted = f"test/{about.metric}"
-    others = [one for one in tables if about.metric is not None and one.metric not in (None, wanted)]
-    return [f"{one.data}: no run measured {wanted}, so {one.metric} is shown" for one in others]
+    wanted = about.metric
+    shown = {one.data: one.metric for one in tables if one.metric is not None}
+    others = {data: metric for data, metric in shown.items() if wanted is not None and not is_named(metric, wanted)}
+    return [f"{data}: no run measured {wanted}, so {metric} is shown" for data, metric in others.items()]
 
 
 def _beside(
@@ -107,7 +138,7 @@ def _beside(
 
         experiments = EXPERIMENTS
     try:
-        return compare(about, variants, experiments)
+        return [with_verdicts(one, about) for one in compare(about, variants, experiments)]
     except DataError as error:
         notes.append(str(error))
         return []

@@ -20,7 +20,7 @@ from alpl.selection.objects import Objects
 Empty: TypeAlias = Literal["dissimilar", "alike", "similar"]
 EMPTY_RULES = ("dissimilar", "alike", "similar")
 
-_TILE, _TILE_ON_DEVICE = 1024, 8192  # detections of a tile; on a CPU its products stay in the cache
+_TILE, _TILE_ON_DEVICE = 640, 8192  # detections of a tile; on a CPU its products stay in the cache
 _BYTES_A_PAIR = 16  # its product, and what that is reduced to
 _ROWS = 1024  # of the result that are finished at a time
 
@@ -145,7 +145,8 @@ class _Matching:
         return [self._prepare(self.objects.values[tile.instances]) for tile in stripe]
 
     def _prepare(self, values: Tensor) -> Prepared:
-        if not bool(values.isfinite().all()):
+        # one pass over the values; only a sum that is not finite makes it worth another
+        if not bool(values.sum(dtype=torch.float64).isfinite()) and not bool(values.isfinite().all()):
             raise ValueError("values must be finite, got NaN or infinite ones")
         return self.match.prepare(values)
 
@@ -163,6 +164,9 @@ class _Matching:
         """``Float[n_a n_b]``: what this class adds to the similarities of two tiles' images."""
         products = self._products(of_a.left, of_b.right)
         by_b = b.max_by_image(products.T)  # [n_b m_a]
+        if a is b:  # both directions are among these products
+            of_own = self._mean(by_b, a, a, table)
+            return (of_own.T + of_own) / 2
         if not self.match.symmetric:
             products = self._products(of_b.left, of_a.right).T
         by_a = a.max_by_image(products)  # [n_a m_b]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from alpl.predictions import Posterior, Predictions
-from alpl.selection.feature_spaces import SMALLEST_PROBABILITY
+from alpl.selection.divergence_space import SMALLEST_PROBABILITY
 
 
 def image_mixtures(predictions: Predictions) -> Tensor:
@@ -26,10 +26,9 @@ def image_mixtures(predictions: Predictions) -> Tensor:
     Args:
         predictions: with a posterior.
     """
-    posterior = _foreground(predictions)
-    sums, mass = _mixed(posterior, predictions.row, predictions.num_images)
+    sums, mass = _mixed(_foreground(predictions), predictions.row.cpu(), predictions.num_images)
     sums[mass == 0] = 1 / sums.shape[1]
-    return sums
+    return sums.to(predictions.row.device)
 
 
 @final
@@ -48,15 +47,14 @@ class ClassContexts:
     """
 
     def __init__(self, predictions: Predictions) -> None:
-        posterior = _foreground(predictions)
+        posterior, device = _foreground(predictions), predictions.row.device
         number, num_classes = predictions.num_images, posterior.shape[1]
         # one mixture for each pair of an image and a class that it has
-        pairs, pair = torch.unique(predictions.row * num_classes + posterior.argmax(1), return_inverse=True)
-        mixtures, _ = _mixed(posterior, pair, len(pairs))
-        self._probs = mixtures.clamp_(min=SMALLEST_PROBABILITY)
-        self._logs = self._probs.log()
-        self._place = torch.full((number, num_classes), -1, device=pairs.device)
-        self._place[pairs // num_classes, pairs % num_classes] = torch.arange(len(pairs), device=pairs.device)
+        pairs, pair = torch.unique(predictions.row.cpu() * num_classes + posterior.argmax(1), return_inverse=True)
+        mixtures = _mixed(posterior, pair, len(pairs))[0].clamp_(min=SMALLEST_PROBABILITY)
+        place = torch.full((number, num_classes), -1)
+        place[pairs // num_classes, pairs % num_classes] = torch.arange(len(pairs))
+        self._probs, self._logs, self._place = mixtures.to(device), mixtures.log().to(device), place.to(device)
 
     def __call__(self, rows: Tensor, columns: Tensor) -> Tensor:
         """``Long[n]``, ``Long[m]`` positions of images -> ``Float64[n m]``.
@@ -79,9 +77,12 @@ class ClassContexts:
 
 
 def _foreground(predictions: Predictions) -> Tensor:
-    """``Float64[I K]``: the posterior of the foreground classes, scaled to sum to 1."""
+    """``Float64[I K]``: the posterior of the foreground classes, scaled to sum to 1.
+
+    On the CPU, whatever the device: a GPU rounds logarithms in another way and adds up groups in no fixed order.
+    """
     assert predictions.posterior is not None, "Need.POSTERIOR was declared"
-    probs = predictions.posterior.foreground.double()
+    probs = predictions.posterior.foreground.cpu().double()
     total = probs.sum(1, keepdim=True)
     return torch.where(total > 0, probs / total, 1 / probs.shape[1])
 

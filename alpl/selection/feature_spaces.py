@@ -1,6 +1,6 @@
-r"""The spaces in which images are compared: Euclidean, cosine, symmetric Kullback-Leibler.
+r"""The spaces in which image features are compared: Euclidean and cosine.
 
-Axes: U candidates, L centers, F features, C classes, n points, p pairs.
+Axes: U candidates, L centers, F features, n points, p pairs.
 """
 
 from __future__ import annotations
@@ -14,19 +14,16 @@ from alpl.blocks import rows_per_block
 from alpl.selection.exact_sum import tree_sum
 from alpl.selection.product_spaces import AbstractProductSpace, Operand
 
-SMALLEST_PROBABILITY = 1e-12
-"""Smaller probabilities count as this one where a logarithm is taken."""
-
 TINY = 1e-30
 """Covers what underflow takes from a float32 product of features below 1e-15."""
 _LARGEST = 1e18  # of a norm: four times its square must be finite in float32
 
 
-class _Points:
+class Points:
     """``Float[U F]`` candidates and ``Float[L F]`` centers under one numbering, read in blocks, never copied whole."""
 
     def __init__(self, candidates: Tensor, centers: Tensor) -> None:
-        self._candidates, self._centers = candidates, centers
+        self._candidates, self._centers = candidates.detach(), centers.detach()
 
     def __len__(self) -> int:
         return len(self._candidates) + len(self._centers)
@@ -43,8 +40,8 @@ class _Points:
         return rows
 
     def blocks(self, memory_limit: int) -> tuple[Tensor, ...]:
-        """Split all points so that a block of them in float64, twice, keeps the limit."""
-        size = rows_per_block(memory_limit, 20 * max(self._candidates.shape[1], 1))
+        """Split all points so that a block of them in float64, three times, keeps the limit."""
+        size = rows_per_block(memory_limit, 24 * max(self._candidates.shape[1], 1))
         return tuple(torch.split(torch.arange(len(self), device=self._candidates.device), size))
 
 
@@ -63,7 +60,7 @@ class _AbstractFeatureSpace(AbstractProductSpace):
     def __init__(self, candidates: Tensor, centers: Tensor, memory_limit: int) -> None:
         check_features(candidates, centers)
         super().__init__(len(candidates), len(centers), candidates.shape[1], candidates.device, memory_limit)
-        self._points = _Points(candidates, centers)
+        self._points = Points(candidates, centers)
 
 
 @final
@@ -135,51 +132,6 @@ class CosineSpace(_AbstractFeatureSpace):
         return self._points[points].double().div_(self._norms[points][:, None])
 
 
-@final
-class SymmetricKLSpace(AbstractProductSpace):
-    r"""Half the sum of both Kullback-Leibler divergences of class distributions.
-
-    .. math:: \tfrac12 KL(p \Vert q) + \tfrac12 KL(q \Vert p) = \tfrac12 \sum_c (p_c - q_c)(\log p_c - \log q_c)
-
-    Probabilities below :data:`SMALLEST_PROBABILITY` are raised to it; logarithms are held in float32.
-
-    Args:
-        candidates: ``Float[U C]``, rows that sum to 1.
-        centers: ``Float[L C]``.
-        memory_limit: bytes for the blocks.
-
-    Raises:
-        ValueError: the shapes do not fit, or a row is not a distribution.
-    """
-
-    def __init__(self, candidates: Tensor, centers: Tensor, memory_limit: int) -> None:
-        check_features(candidates, centers)
-        super().__init__(len(candidates), len(centers), 2 * candidates.shape[1], candidates.device, memory_limit)
-        probs = torch.cat([candidates.float(), centers.float()])
-        if len(probs) and not (bool((probs >= 0).all()) and bool(((probs.sum(1) - 1).abs() < 1e-3).all())):
-            raise ValueError("candidates and centers must hold rows of probabilities that sum to 1")
-        self._probs = probs.clamp_(min=SMALLEST_PROBABILITY)
-        self._logs = probs.cpu().double().log().float().to(self.device)  # one logarithm for all devices
-        self._bias = (self._probs.double() * self._logs).sum(1).mul_(0.5)
-        # |p_i| |log p_j| <= |log p_j| in either half of the operands; 0.51: |p| may exceed 1 by rounding
-        self._slack = self._logs.double().square().sum(1).sqrt_().mul_(0.51).add_(TINY)
-
-    def operand(self, points: Tensor, dtype: torch.dtype) -> Operand:
-        """Probabilities beside logarithms, and the other way around."""
-        probs, logs = self._probs[points].to(dtype), self._logs[points].to(dtype)
-        left, right = torch.cat([probs, logs], 1), torch.cat([logs, probs], 1)
-        return Operand(left, right, self._bias[points], self._slack[points])
-
-    def product(self, bias: Tensor, ours: Operand, theirs: Operand) -> Tensor:
-        """``bias`` less half of both cross terms."""
-        return torch.addmm(bias, ours.left, theirs.right.T, alpha=-0.5)
-
-    def exact(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Sum over the classes; no term is negative."""
-        probs = self._probs[rows].double().sub_(self._probs[columns])
-        return tree_sum(probs.mul_(self._logs[rows].double().sub_(self._logs[columns]))).mul_(0.5)
-
-
 def check_features(features: Tensor, centers: Tensor) -> None:
     """Raise ValueError where these are not ``Float[U F]`` and ``Float[L F]`` with squared distances below infinity."""
     if features.ndim != 2 or centers.ndim != 2 or features.shape[1] != centers.shape[1]:
@@ -188,7 +140,9 @@ def check_features(features: Tensor, centers: Tensor) -> None:
     largest = 0.0
     for part in (features, centers):
         if part.numel():
-            low, high = (float(value) for value in part.aminmax())  # NaN shows in both; no copy as isfinite makes
+            low, high = (
+                float(value) for value in part.detach().aminmax()
+            )  # NaN shows in both; no copy as isfinite makes
             largest = max(largest, -low, high) if low == low else torch.nan
             if not abs(largest) < torch.inf:
                 raise ValueError("features and centers must be finite, got NaN or infinite values")

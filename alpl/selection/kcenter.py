@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from alpl.blocks import MEMORY_LIMIT
+from alpl.selection.divergence_space import SymmetricKLSpace
 from alpl.selection.farthest_first import farthest_first
-from alpl.selection.feature_spaces import CosineSpace, EuclideanSpace, SymmetricKLSpace
+from alpl.selection.feature_spaces import CosineSpace, EuclideanSpace
 from alpl.selection.spaces import AbstractSpace, DistanceBlock, GivenSpace
 
 FeatureMetric: TypeAlias = Literal["euclidean", "cosine"]
@@ -42,9 +43,14 @@ def kcenter_greedy(
     where s holds the centers and the picks so far. First index on ties; with no center at all the first pick is
     index 0. See :func:`alpl.selection.farthest_first.farthest_first` for how, for time and for memory.
 
-    What "farthest" means to the last bit: features are read as float32; distances are compared as sums of (half)
-    squared differences in float64, added by halves (:func:`alpl.selection.exact_sum.tree_sum`). So the picks do not
-    depend on block sizes, threads, or whether they are made on a CPU or a GPU.
+    What "farthest" means to the last bit: features of any type are read as float32, block by block (exact for float16
+    and bfloat16; float64 is rounded, so what differs beyond 24 bits is equal here). Distances are compared as sums of
+    (half) squared differences in float64, added by halves (:func:`alpl.selection.exact_sum.tree_sum`).
+
+    What happens when devices round differently: nothing. Only matrix products do, and they serve as bounds with a
+    margin for any order of summation, so they change how many distances are computed, never which pick is made. What
+    decides are single IEEE operations in float64 in a fixed order, with logarithms taken on the CPU. So the picks from
+    given features do not depend on block sizes, threads, or whether they are made on a CPU or a GPU.
 
     Args:
         features: ``Float[U F]`` candidates; class probabilities for ``symmetric_kl``.
@@ -52,7 +58,7 @@ def kcenter_greedy(
         budget: b.
         metric: ``euclidean``, ``cosine`` (one minus the cosine), or ``symmetric_kl`` (half the sum of both
             Kullback-Leibler divergences).
-        memory_limit: bytes for blocks, beside 40 for each candidate and center.
+        memory_limit: bytes for blocks, beside 40 for each candidate and center, and for ``symmetric_kl`` 4 F more.
 
     Returns:
         ``Long[b]`` picks in order, and ``Float64[b]`` the distance to the nearest center at which each was picked

@@ -127,13 +127,15 @@ class AbstractProductSpace(AbstractSpace):
     def within(self, rows: Tensor) -> Within:
         """One product in float32; exact distances of those members whose distance a new center may lower."""
         ours = self.operand(rows, torch.float32)
-        bias = (ours.bias - self._units(torch.float32) * ours.slack).float()
-        lower = self.product(bias[:, None], ours, ours)  # row of the center; the product is symmetric
+        margin = self._units(torch.float32) * ours.slack
+        lower = self.product((ours.bias - margin).float()[:, None], ours, ours)  # row of the center; symmetric
+        margin -= ours.bias
 
         def closer(member: int, distances: Tensor) -> Tensor:
-            some = (lower[member] <= self._threshold(ours, distances)).nonzero().flatten()
-            found = self._distances(rows[some], rows[member].expand(len(some)))
-            distances[some] = torch.minimum(distances[some], found)
+            some = (lower[member] <= distances + margin).nonzero().flatten()  # compared in float64
+            if len(some):
+                found = self._distances(rows[some], rows[member].expand(len(some)))
+                distances[some] = torch.minimum(distances[some], found)
             return distances
 
         return closer

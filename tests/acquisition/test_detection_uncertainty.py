@@ -47,6 +47,21 @@ def test_each_reduction_by_hand(reduction, expected):
     assert query.index.tolist() == [1, 3, 5]
 
 
+def test_of_score_is_the_binary_entropy_of_each_detection_s_own_score():
+    posterior = [[0.9, 0.8], [0.9, 0.8], [0.5, 0.1]]  # one place found as both classes, and another place
+    context = _context([0, 0, 2], posterior, [0.9, 0.8, 0.5], number=3, form=Form.SIGMOID)
+    acquisition = DetectionUncertainty("entropy", "sum", of="score")
+    assert acquisition.needs is Need.BOXES
+    assert acquisition.utility(context).tolist() == pytest.approx([_binary(0.9) + _binary(0.8), 0.0, LOG2])
+    above = DetectionUncertainty("entropy", "sum", score_thresh=0.85, of="score")
+    assert above.utility(context).tolist() == pytest.approx([_binary(0.9), 0.0, 0.0])
+    of_margin = DetectionUncertainty("margin", "max", of="score").utility(context).tolist()
+    assert of_margin == pytest.approx([1 - 0.6, 0.0, 1.0])
+    assert DetectionUncertainty(of="score").utility(_context([], [], [], number=2)).tolist() == [0.0, 0.0]
+    with pytest.raises(ValueError, match="predictions must have scores where of=score, got none"):
+        DetectionUncertainty(of="score").utility(_context([0], [HALF], number=1))
+
+
 def test_each_measure_by_hand():
     context = _context([0, 1, 2], [HALF, EVEN, QUARTER], number=3)
 
@@ -161,7 +176,7 @@ def test_one_output_is_certain_unless_it_is_independent():
     ("options", "message"),
     [
         ({"measure": "bald"}, "measure must be one of entropy, margin, least_confidence, got 'bald'"),
-        ({"of": "views"}, "of must be one of posterior, mean_of_views, got 'views'"),
+        ({"of": "views"}, "of must be one of posterior, mean_of_views, score, got 'views'"),
         ({"reduction": "median"}, "reduction must be one of max, mean, sum, got 'median'"),
         ({"empty": math.nan}, "empty must be finite, got nan"),
         ({"score_thresh": 1.1}, r"score_thresh must be in \[0, 1\], got 1.1"),

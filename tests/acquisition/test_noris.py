@@ -46,23 +46,32 @@ def test_classification(variant):
     rehearse(Noris(LeastConfidence(), variant), CLASSIFIER, 4)
 
 
-@pytest.mark.parametrize(("squared", "empty"), [(True, "image"), (False, "typical")])
-def test_detection(squared, empty):
+@pytest.mark.parametrize("metric", ["squared_euclidean", "cosine"])
+@pytest.mark.parametrize("aggregation", ["maximum", "average"])
+@pytest.mark.parametrize(("image_features", "empty"), [(True, "image"), (False, "typical")])
+def test_detection(metric, aggregation, image_features, empty):
     whole = context([0, 1, 2, 5, 3] * 5, budget=7)
     ranking = DetectionUncertainty("least_confidence", "sum")
-    query = ObjectNoris(ranking, score_thresh=0.6, squared=squared, empty=empty).select(whole)
+    options = {"metric": metric, "aggregation": aggregation, "empty": empty}
+    acquisition = ObjectNoris(ranking, score_thresh=0.6, image_features=image_features, **options)
+    query = acquisition.select(whole)
     seen = whole.predictions
     kept = seen.scores >= 0.6
     assert 0 < int(kept.sum()) < len(kept)
-    distance = ObjectDistance(seen.features[kept], seen.row[kept], seen.image_features, squared=squared, empty=empty)
+    of_images = (
+        {"image_features": seen.image_features} if image_features else {"image_features": None, "num_images": 25}
+    )
+    distance = ObjectDistance(seen.features[kept], seen.row[kept], **of_images, **options)
     picks, values = noris(ranking.utility(whole), distance, 7)
     assert torch.equal(query.index, 2 * picks + 1) and torch.equal(query.utility, values)
-    rehearse(ObjectNoris(ranking), DETECTOR, 4)
+    rehearse(acquisition, DETECTOR if image_features else DETECTOR & ~Need.IMAGE_FEATURES, 4)
 
 
 def test_needs():
     assert Noris(LeastConfidence()).needs == Need.POSTERIOR | Need.IMAGE_FEATURES
     assert ObjectNoris(DetectionUncertainty()).needs == Need.POSTERIOR | Need.IMAGE_FEATURES | Need.FEATURES
+    without = ObjectNoris(DetectionUncertainty(), image_features=False, empty="typical")
+    assert without.needs == Need.POSTERIOR | Need.FEATURES
 
 
 def test_wrong_settings():
@@ -73,6 +82,9 @@ def test_wrong_settings():
         (lambda: Noris(LeastConfidence(), alpha=2.0), "alpha must be in"),
         (lambda: ObjectNoris(LeastConfidence(), empty="far"), "acquisition.empty must be one of image, typical"),
         (lambda: ObjectNoris(LeastConfidence(), score_thresh=2.0), "score_thresh must be in"),
+        (lambda: ObjectNoris(LeastConfidence(), metric="city"), "acquisition.metric must be one of squared_euclidean"),
+        (lambda: ObjectNoris(LeastConfidence(), aggregation="sum"), "acquisition.aggregation must be one of maximum"),
+        (lambda: ObjectNoris(LeastConfidence(), image_features=False), "acquisition.empty must be typical where"),
     ]:
         with pytest.raises(ConfigError, match=message):
             make()

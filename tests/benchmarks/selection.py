@@ -1,50 +1,35 @@
-"""The selection core: seconds, peak memory, and how they compare with the obvious versions and with peers.
+"""The selection core: k-center, core-set, CDAL, DBAL and BADGE beside their obvious versions and peers.
 
     python tests/benchmarks/selection.py [--quick] [--device cuda] [--only k-center] [--skip-others]
 
-One line a case, and below it one for each version that it is compared with, measured in the same run, turn by turn with
-ours. "peak" is memory beside the inputs, the result included (Linux; on CUDA what torch allocates), in MiB and in
-multiples of the input. Obvious versions are the plain torch loops. Peers (scikit-activeml, small-text) are measured
-where they are installed; baal has none of these methods. The full sizes take about half an hour with all that they are
-compared with, and minutes with ``--skip-others``. The cases of similarity.py (CCMS, medoids, NORIS) come last.
+See table.py for the columns, similarity.py for CCMS, medoids and NORIS. The obvious versions are plain torch loops in
+float32. Peers (scikit-activeml, small-text) are measured where they are installed; baal has none of these methods. The
+full sizes take about half an hour, a few minutes with ``--skip-others``, and ``--quick`` a minute or two.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from itertools import chain
+from typing import TypeAlias
 
 import numpy as np
 import torch
-from similarity import measured, noris_cases, similarity_cases
 from sklearn.cluster import KMeans
+from table import Case, Work, arguments, print_table
 from torch import Tensor
 
+from alpl.predictions import Posterior, Predictions
 from alpl.selection.badge import badge
-from alpl.selection.core_set import core_set
+from alpl.selection.cdal import ClassContexts
+from alpl.selection.core_set import CoreSet, core_set
 from alpl.selection.dbal import diverse_mini_batch
-from alpl.selection.kcenter import kcenter_greedy
+from alpl.selection.kcenter import kcenter_greedy, kcenter_greedy_by
 
-
-@dataclass(frozen=True)
-class Case:
-    """One line of the table, and the lines below it.
-
-    Args:
-        name: of the method.
-        sizes: in words.
-        ours: to be measured.
-        others: what it is compared with, by name.
-        inputs: bytes that the method is given.
-    """
-
-    name: str
-    sizes: str
-    ours: Callable[[], object]
-    others: dict[str, Callable[[], object]] = field(default_factory=dict)
-    inputs: int = 0
+Make: TypeAlias = Callable[[int, int], Tensor]
+Sizes: TypeAlias = tuple[int, int, int, int]
+"""N, F, L, b."""
 
 
 # --- made-up inputs
@@ -76,15 +61,20 @@ def tight(number: int, width: int) -> Tensor:
 
 
 def kcenter_loop(features: Tensor, centers: Tensor, budget: int) -> Tensor:
-    """Distances to the labeled by products, then one pass over the pool for each pick; all in float32."""
+    """Squared lengths once, the distances to the labeled by products, then one matrix-vector product a pick.
+
+    The fastest plain loop there is; ``torch.cdist`` and differences take longer. With float32 its products cancel.
+    """
+    lengths = features.square().sum(1)
     nearest = torch.full((len(features),), torch.inf, device=features.device)
-    for some in centers.split(512):
-        nearest = torch.minimum(nearest, torch.cdist(features, some).square().amin(1))
+    for some in centers.split(512) if len(centers) else ():
+        pairs = torch.addmm(some.square().sum(1), features, some.T, alpha=-2)
+        nearest = torch.minimum(nearest, pairs.amin(1) + lengths)
     picks = torch.empty(budget, dtype=torch.long)
     for step in range(budget):
         picks[step] = pick = int(nearest.argmax())
-        nearest = torch.minimum(nearest, (features - features[pick]).square().sum(1))
-        nearest[pick] = -1.0
+        nearest = torch.minimum(nearest, (features @ features[pick]).mul_(-2).add_(lengths).add_(lengths[pick]))
+        nearest[pick] = -torch.inf
     return picks
 
 
@@ -155,158 +145,143 @@ def kcenter_peers(features: Tensor, centers: Tensor, budget: int) -> dict[str, C
 # --- the cases
 
 
-def kcenter_case(features: Tensor, num_labeled: int, budget: int, what: str, compared: str = "") -> Case:
+def kcenter_case(task: str, make: Make, sizes: Sizes, device: str, compared: str = "", *, grows: bool = False) -> Case:
     """``compared``: "loop", "peers" or nothing."""
-    centers, rest = features[:num_labeled], features[num_labeled:]
-    others: dict[str, Callable[[], object]] = {}
-    if compared:
-        others["torch loop"] = lambda: kcenter_loop(rest, centers, budget)
-    if compared == "peers":
-        others |= kcenter_peers(rest, centers, budget)
-    sizes = f"N {len(features)}, F {features.shape[1]}, L {num_labeled}, b {budget}"
-    size = features.numel() * features.element_size()
-    return Case(f"k-center, {what}", sizes, lambda: kcenter_greedy(rest, centers, budget), others, size)
+    number, width, labeled, budget = sizes
+
+    def prepare() -> Work:
+        features = make(number, width).to(device)
+        centers, rest = features[:labeled], features[labeled:]
+        obvious = (lambda: kcenter_loop(rest, centers, budget)) if compared else None
+        peers = kcenter_peers(rest, centers, budget) if compared == "peers" else {}
+        return Work(lambda: kcenter_greedy(rest, centers, budget), obvious, None, peers, (features,))
+
+    return Case(task, f"N {number}, F {width}, L {labeled}, b {budget}", prepare, grows)
 
 
 def kcenter_cases(device: str, quick: bool) -> Iterator[Case]:
-    """k-center greedy, and how it grows with N, F and b."""
-    number, width, labeled, budget = (12_000, 128, 1000, 500) if quick else (50_000, 512, 5000, 2500)
-    features = spread(number, width).to(device)
-    yield kcenter_case(features, labeled, budget, "spread", "peers")
-    for share in (8, 4, 2):
-        compared = "peers" if share == 8 else ""
-        yield kcenter_case(features[: number // share], labeled // share, budget // share, "N, L, b", compared)
-    for share in (8, 4, 2):
-        yield kcenter_case(features[:, : width // share].contiguous(), labeled, budget, "F")
-    for share in (4, 2):
-        yield kcenter_case(features, labeled, budget // share, "b")
-    yield kcenter_case(features, labeled, 2 * budget, "b")
-    yield kcenter_case(features, 0, budget, "no labeled", "loop")
-    del features
-    for make, what in ((network_like, "network-like"), (tight, "tight clusters")):
-        features = make(number, width).to(device)
-        yield kcenter_case(features, labeled, budget, what, "loop")
-    unit = torch.nn.functional.normalize(features)
-    yield Case(
-        "k-center, cosine",
-        f"N {number}, F {width}, L {labeled}, b {budget}",
-        lambda: kcenter_greedy(features[labeled:], features[:labeled], budget, metric="cosine"),
-        {"torch loop": lambda: kcenter_loop(unit[labeled:], unit[:labeled], budget)},
-        features.numel() * 4,
-    )
+    """k-center greedy on easy and hard features."""
+    number, width, labeled, budget = sizes = (12_000, 128, 1000, 500) if quick else (50_000, 512, 5000, 2500)
+    small = (number // 8, width, labeled // 8, budget // 8)
+    yield kcenter_case("k-center, spread", spread, sizes, device, "peers")
+    yield kcenter_case("k-center, spread", spread, small, device, "peers")
+    yield kcenter_case("k-center, network-like", network_like, sizes, device, "loop")
+    yield kcenter_case("k-center, tight clusters", tight, sizes, device, "loop")
+    yield kcenter_case("k-center, no labeled", spread, (number, width, 0, budget), device, "loop")
+    yield kcenter_case("k-center, float16", lambda *size: spread(*size).half(), sizes, device)
+
+    def cosine() -> Work:
+        features = network_like(number, width).to(device)
+        unit = torch.nn.functional.normalize(features)
+        rest, centers = features[labeled:], features[:labeled]
+        return Work(
+            lambda: kcenter_greedy(rest, centers, budget, metric="cosine"),
+            lambda: kcenter_loop(unit[labeled:], unit[:labeled], budget),
+            inputs=(features,),
+        )
+
+    yield Case("k-center, cosine", f"N {number}, F {width}, L {labeled}, b {budget}", cosine)
+
+
+def growth_cases(device: str, quick: bool) -> Iterator[Case]:
+    """How k-center greedy grows when one of N, F, L, b doubles."""
+    sizes = (12_000, 128, 1000, 500) if quick else (50_000, 512, 5000, 2500)
+    for place, what in enumerate(("N", "F", "L", "b")):
+        for share in (4, 2, 1):
+            size = tuple(value // share if k == place else value for k, value in enumerate(sizes))
+            yield kcenter_case(f"growth with {what}", spread, size, device, grows=share < 4)  # type: ignore[arg-type]
 
 
 def core_set_cases(device: str, quick: bool) -> Iterator[Case]:
     """The greedy start with its bound, and the integer program."""
     number, width, budget = (5000, 64, 100) if quick else (50_000, 512, 2500)
-    features = network_like(number, width).to(device)
-    yield Case(
-        "core-set, bound",
-        f"N {number}, F {width}, b {budget}",
-        lambda: _said(core_set(features[budget:], features[:budget], budget, num_outliers=number // 10_000)),
-        inputs=features.numel() * 4,
-    )
-    few = spread(300 if quick else 1000, 16).to(device)
-    yield Case(
-        "core-set, exact",
-        f"N {len(few)}, F 16, b 20, 10 s a step",
-        lambda: _said(core_set(few[20:], few[:20], 20, num_outliers=1, seconds_a_step=10.0)),
-        inputs=few.numel() * 4,
-    )
+    few = 300 if quick else 1000
+
+    def bound() -> Work:
+        features = network_like(number, width).to(device)
+        rest, centers = features[budget:], features[:budget]
+        return Work(lambda: _said(core_set(rest, centers, budget, num_outliers=number // 10_000)), inputs=(features,))
+
+    def exact() -> Work:
+        features = spread(few, 16).to(device)
+        rest, centers = features[20:], features[:20]
+        return Work(lambda: _said(core_set(rest, centers, 20, num_outliers=1, seconds_a_step=10.0)))
+
+    yield Case("core-set, bound", f"N {number}, F {width}, L {budget}, b {budget}", bound)
+    yield Case("core-set, exact", f"N {few}, F 16, b 20, 10 s a step", exact)
 
 
 def cluster_cases(device: str, quick: bool) -> Iterator[Case]:
     """DBAL and BADGE."""
     number, width, budget = (5000, 64, 100) if quick else (50_000, 512, 1000)
-    features = network_like(number, width).to(device)
-    draw = torch.Generator().manual_seed(1)
-    weights = torch.rand(number, generator=draw).to(device)
-    probs = (2 * torch.randn(number, 10, generator=draw)).softmax(1).to(device)
-    size = features.numel() * 4
-    yield Case(
-        "dbal",
-        f"N {number}, F {width}, b {budget}, beta 10",
-        lambda: diverse_mini_batch(features, weights, budget, prefilter=10.0, seed=0),
-        {"scikit-learn": lambda: dbal_scikit_learn(features, weights, budget)},
-        size,
-    )
-    few, known = features[: number // 5].clone(), probs[: number // 5].clone()
-    yield Case(
-        "badge",
-        f"N {len(few)}, F {width}, C 10, b {budget // 4}",
-        lambda: badge(few, known, budget // 4, torch.Generator().manual_seed(0)),
-        {"torch loop": lambda: badge_loop(few, known, budget // 4)},
-        few.numel() * 4,
-    )
-    yield Case(
-        "badge",
-        f"N {number}, F {width}, C 10, b {budget}",
-        lambda: badge(features, probs, budget, torch.Generator().manual_seed(0)),
-        inputs=size,
-    )
+
+    def inputs(count: int) -> tuple[Tensor, Tensor, Tensor]:
+        draw = torch.Generator().manual_seed(1)
+        weights, probs = torch.rand(count, generator=draw), (2 * torch.randn(count, 10, generator=draw)).softmax(1)
+        return network_like(count, width).to(device), weights.to(device), probs.to(device)
+
+    def dbal() -> Work:
+        features, weights, _ = inputs(number)
+        return Work(
+            lambda: diverse_mini_batch(features, weights, budget, prefilter=10.0, seed=0),
+            lambda: dbal_scikit_learn(features, weights, budget),
+            inputs=(features,),
+        )
+
+    def badge_of(count: int, picks: int, compared: bool) -> Case:
+        def prepare() -> Work:
+            features, _, probs = inputs(count)
+            obvious = (lambda: badge_loop(features, probs, picks)) if compared else None
+            ours = lambda: badge(features, probs, picks, torch.Generator().manual_seed(0))  # noqa: E731
+            return Work(ours, obvious, inputs=(features, probs))
+
+        return Case("badge", f"N {count}, F {width}, C 10, b {picks}", prepare)
+
+    yield Case("dbal (obvious: sklearn)", f"N {number}, F {width}, b {budget}, beta 10", dbal)
+    yield badge_of(number // 5, budget // 4, True)
+    yield badge_of(number, budget, False)
 
 
 def cdal_cases(device: str, quick: bool) -> Iterator[Case]:
     """k-center greedy on mixtures."""
     number, labeled, budget = (5000, 500, 250) if quick else (50_000, 5000, 2500)
-    probs = (2 * torch.randn(number, 100, generator=torch.Generator().manual_seed(0))).softmax(1).to(device)
-    rest, centers = probs[labeled:], probs[:labeled]
-    yield Case(
-        "cdal, image",
-        f"N {number}, C 100, L {labeled}, b {budget}",
-        lambda: kcenter_greedy(rest, centers, budget, metric="symmetric_kl"),
-        {"torch loop": lambda: kl_loop(rest, centers, budget)},
-        probs.numel() * 4,
-    )
+    few = number // 25
+
+    def image() -> Work:
+        probs = (2 * torch.randn(number, 100, generator=torch.Generator().manual_seed(0))).softmax(1).to(device)
+        rest, centers = probs[labeled:], probs[:labeled]
+        return Work(
+            lambda: kcenter_greedy(rest, centers, budget, metric="symmetric_kl"),
+            lambda: kl_loop(rest, centers, budget),
+            inputs=(probs,),
+        )
+
+    def by_class() -> Work:
+        draw = torch.Generator().manual_seed(0)
+        probs = (2 * torch.randn(10 * few, 20, generator=draw)).softmax(1).to(device)
+        row = torch.arange(few, device=device).repeat_interleave(10)
+        predictions = Predictions(torch.arange(few), row, Posterior(probs))
+        return Work(
+            lambda: kcenter_greedy_by(ClassContexts(predictions), few - few // 10, few // 10, few // 20),
+            inputs=(probs,),
+        )
+
+    yield Case("cdal, image", f"N {number}, C 100, L {labeled}, b {budget}", image)
+    yield Case("cdal, class", f"N {few} x 10, C 20, L {few // 10}, b {few // 20}", by_class)
 
 
-def similarity_and_noris(device: str, quick: bool) -> Iterator[Case]:
-    """The cases of similarity.py."""
-    for make in (similarity_cases, noris_cases):
-        for case in make(device, quick):
-            yield Case(case.name, case.sizes, case.ours, {case.other_name: case.other} if case.other else {})
-
-
-GROUPS = (kcenter_cases, core_set_cases, cluster_cases, cdal_cases, similarity_and_noris)
+GROUPS = (kcenter_cases, core_set_cases, cluster_cases, cdal_cases, growth_cases)
 """A new method is a new line here."""
 
 
-def _said(found: object) -> None:
-    print(f"  radius {found.radius:.4f}, bound {found.bound:.4f}, gap {100 * found.gap:.1f} %")  # type: ignore[attr-defined]
-
-
-def measure(case: Case, device: str, turns: int, alone: bool) -> None:
-    """Print the lines of a case; of several turns the fastest counts."""
-    others = {} if alone else case.others
-    ours: list[tuple[float, float]] = []
-    theirs: dict[str, list[tuple[float, float]]] = {name: [] for name in others}
-    for _ in range(turns if others else 1):
-        ours.append(measured(case.ours, device))
-        for name, other in others.items():
-            theirs[name].append(measured(other, device))
-    seconds, peak = min(seconds for seconds, _ in ours), max(peak for _, peak in ours)
-    share = f"{2**20 * peak / case.inputs:8.2f} x" if case.inputs else ""
-    print(f"{case.name:26} {case.sizes:38} {seconds:9.2f} {peak:9.0f} {share:10}", flush=True)
-    for name, found in theirs.items():
-        least, most = min(seconds for seconds, _ in found), max(peak for _, peak in found)
-        print(f"{'':26} {name:38} {least:9.2f} {most:9.0f} {'':10} {least / seconds:8.1f} times ours", flush=True)
+def _said(found: CoreSet) -> str:
+    return f"radius {found.radius:.3f}, bound {found.bound:.3f}, gap {100 * found.gap:.1f} %"
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small sizes, a minute")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--only", default="", help="cases whose name contains this")
-    parser.add_argument("--skip-others", action="store_true", help="ours alone")
-    parser.add_argument("--turns", type=int, default=1, help="of ours and the others, of which the fastest counts")
-    chosen = parser.parse_args()
-    kcenter_greedy(spread(500, 8), spread(500, 8), 50)  # loads the libraries, which is not to be measured
-    print(f"{'method':26} {'sizes':38} {'seconds':>9} {'peak MiB':>9} {'of input':>10}")
-    for group in GROUPS:
-        for case in group(chosen.device, chosen.quick):
-            if chosen.only in case.name:
-                measure(case, chosen.device, chosen.turns, chosen.skip_others)
+    chosen = arguments(__doc__ or "").parse_args()
+    print_table(chain.from_iterable(group(chosen.device, chosen.quick) for group in GROUPS), chosen)
 
 
 if __name__ == "__main__":

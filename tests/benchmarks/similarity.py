@@ -1,52 +1,31 @@
-"""CCMS, medoids and NORIS: seconds, peak memory, and how they compare with the obvious versions and with a floor.
+"""Selection by similarity: CCMS, medoids, NORIS and class balance. One row a case.
 
-    python tests/benchmarks/similarity.py [--quick | --full] [--device cuda] [--only ccms]
+    python tests/benchmarks/similarity.py [--quick | --full] [--device cuda] [--only ccms] [--skip-others]
 
-One line a case. "peak" is memory beside the inputs, the result included (Linux; on CUDA what torch allocates).
-"obvious" is a plain torch version of the paper's equations, measured in the same run, turn by turn with ours; "floor"
-the matrix products of the class sizes and nothing else. ``--full`` adds the sizes of COCO, which take minutes.
+See table.py for the columns. The obvious versions are plain torch versions of the papers' equations: loops over pairs
+of images (whose features are scaled to length 1 and sorted by image beforehand), every cluster in every iteration, one
+candidate after the other. The floor is the products of the objects of each class with each other, without the symmetry
+that ours makes use of. ``--full`` adds the loop over the pairs of 1,664 images and the sizes of COCO: many minutes.
 """
 
 from __future__ import annotations
 
-import argparse
-import ctypes
-import gc
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from itertools import chain
 
 import torch
+from table import Case, Work, arguments, print_table
 from torch import Tensor
 
+from alpl.selection.balanced_kcenter import balanced_kcenter
 from alpl.selection.ccms import ccms
+from alpl.selection.class_balance import balanced_choice, class_targets
 from alpl.selection.image_distance import FeatureDistance
 from alpl.selection.medoids import kcenter_of_similarities, refine_medoids
 from alpl.selection.noris import VARIANTS, noris
 from alpl.selection.object_distance import ObjectDistance
 from alpl.selection.object_match import KlMatch, unit_vectors
 from alpl.selection.objects import Objects
-
-
-@dataclass(frozen=True)
-class Case:
-    """One line of the table.
-
-    Args:
-        name: of the method.
-        sizes: in words.
-        ours: to be measured.
-        other: what it is compared with, if anything.
-        other_name: "obvious" or "floor".
-    """
-
-    name: str
-    sizes: str
-    ours: Callable[[], object]
-    other: Callable[[], object] | None = None
-    other_name: str = ""
-
 
 # --- made-up inputs
 
@@ -127,158 +106,179 @@ def noris_by_pairs(information: Tensor, objects: Objects, images: Tensor, budget
     return picks
 
 
+def balanced_kcenter_by_loops(
+    features: Tensor, centers: Tensor, probs: Tensor, targets: Tensor, weight: float, budget: int
+) -> list[int]:
+    """Thesis Algorithm 2, all distances and all norms anew for each pick's row."""
+    nearest = torch.cdist(features, centers).amin(1)
+    lack, picks = targets.clone(), []
+    for _ in range(budget):
+        worth = -nearest + weight * (lack - probs).abs().sum(1)
+        worth[picks] = torch.inf
+        picks.append(int(worth.argmin()))
+        nearest = torch.minimum(nearest, torch.cdist(features, features[picks[-1:]]).flatten())
+        lack = lack - probs[picks[-1]]
+    return picks
+
+
 # --- the cases
 
 
-def similarity_cases(device: str, quick: bool) -> list[Case]:
-    """CCMS and medoids."""
-    few = made_up(60 if quick else 256, 100, 256, 20, device)
-    voc = made_up(400 if quick else 1664, 100, 256, 20, device)
-    budget = voc.num_images // 4
-    square = ccms(voc)
-    centers = kcenter_of_similarities(square, budget, 0)
-    probs = made_up(voc.num_images, 100, 21, 20, device, probs=True)
-    cases = [
-        Case("ccms", _sizes(few), lambda: ccms(few), lambda: ccms_by_pairs(few), "obvious"),
-        Case("ccms", _sizes(voc), lambda: ccms(voc), lambda: class_products(voc), "floor"),
-        Case(
-            "ccms, 1 class",
-            _sizes(few),
-            lambda: ccms(_one_class(few)),
-            lambda: class_products(_one_class(few)),
-            "floor",
-        ),
-        Case("ccms by KL", _sizes(probs), lambda: ccms(probs, KlMatch())),
-        Case("k-center", f"N {len(square)}, b {budget}", lambda: kcenter_of_similarities(square, budget, 0)),
-        Case(
-            "medoids",
-            f"N {len(square)}, b {budget}, 100 iterations",
-            lambda: refine_medoids(square, centers),
-            lambda: medoids_by_loops(square, centers),
-            "obvious",
-        ),
-    ]
-    return cases
+def ccms_case(
+    task: str, images: int, width: int, classes: int, device: str, *, obvious: bool = False, grows: bool = False
+) -> Case:
+    """100 detections an image."""
+
+    def prepare() -> Work:
+        objects = made_up(images, 100, width, classes, device)
+        by_pairs = (lambda: ccms_by_pairs(objects)) if obvious else None
+        return Work(lambda: ccms(objects), by_pairs, lambda: class_products(objects), inputs=(objects.values,))
+
+    return Case(task, f"N {images} x 100, F {width}, K {classes}", prepare, grows)
 
 
-def full_cases(device: str) -> list[Case]:
-    """The sizes of PPAL on COCO: 4 GiB of memory must do."""
-    coco = made_up(9464, 100, 256, 80, device)
-    made: list[Tensor] = []
+def ccms_cases(device: str, quick: bool) -> Iterator[Case]:
+    """CCMS, how it grows, and its variant for SSD."""
+    number = 416 if quick else 1664
+    yield ccms_case("ccms", 60 if quick else 512, 256, 20, device, obvious=True)
+    yield ccms_case("ccms, one class", number // 8, 256, 1, device)
+    for share in (4, 2, 1):
+        yield ccms_case("ccms, growth with N", number // share, 256, 20, device, grows=share < 4)
+    for width in (64, 128, 256):
+        yield ccms_case("ccms, growth with F", number // 4, width, 20, device, grows=width > 64)
+    for classes in (5, 20, 80):
+        yield ccms_case("ccms, growth with K", number // 4, 256, classes, device, grows=classes > 5)
 
-    def both() -> Tensor:
-        return refine_medoids(made[0], kcenter_of_similarities(made[0], 2365, 0))
+    def by_kl() -> Work:
+        probs = made_up(number, 100, 21, 20, device, probs=True)
+        return Work(lambda: ccms(probs, KlMatch()), inputs=(probs.values,))
 
-    return [
-        Case("ccms", _sizes(coco), lambda: made.append(ccms(coco))),
-        Case("k-center and medoids", "N 9464, b 2365", both),
-    ]
+    yield Case("ccms by KL", f"N {number} x 100, C 21, K 20", by_kl)
 
 
-def noris_cases(device: str, quick: bool) -> list[Case]:
-    """NORIS on image features and on objects."""
-    number, budget = (1000, 100) if quick else (11600, 1655)
-    few, many = made_up(150 if quick else 300, 20, 64, 20, device), made_up(number, 20, 64, 20, device)
+def medoid_cases(device: str, quick: bool) -> Iterator[Case]:
+    """k-centers and medoids of a CCMS matrix."""
+    number = 416 if quick else 1664
+
+    def centers_and_square() -> tuple[Tensor, Tensor]:
+        square = ccms(made_up(number, 20, 64, 20, device))
+        return kcenter_of_similarities(square, number // 4, 0), square
+
+    def centers() -> Work:
+        _, square = centers_and_square()
+        return Work(lambda: kcenter_of_similarities(square, number // 4, 0))
+
+    def medoids() -> Work:
+        start, square = centers_and_square()
+        return Work(lambda: refine_medoids(square, start), lambda: medoids_by_loops(square, start))
+
+    yield Case("k-center of similarities", f"N {number}, b {number // 4}", centers)
+    yield Case("medoids", f"N {number}, b {number // 4}, 100 iterations", medoids)
+
+
+def full_cases(device: str) -> Iterator[Case]:
+    """The loop over pairs at the size of VOC, and PPAL on COCO: 4 GiB of memory must do."""
+    yield ccms_case("ccms, VOC", 1664, 256, 20, device, obvious=True)
+
+    def coco() -> Work:
+        objects = made_up(9464, 100, 256, 80, device)
+        return Work(lambda: ccms(objects), inputs=(objects.values,))
+
+    def medoids() -> Work:
+        features = torch.randn(9464, 16, generator=torch.Generator().manual_seed(0)).to(device)
+        square = (unit_vectors(features) @ unit_vectors(features).T + 1).fill_diagonal_(2)
+        square = (square + square.T) / 2
+        return Work(lambda: refine_medoids(square, kcenter_of_similarities(square, 2365, 0)), inputs=(square,))
+
+    yield Case("ccms, COCO", "N 9464 x 100, F 256, K 80", coco)
+    yield Case("k-center and medoids, COCO", "N 9464, b 2365, 100 iterations", medoids)
+
+
+def noris_inputs(number: int, device: str) -> tuple[Objects, Tensor, Tensor]:
+    """Objects, image features, information."""
     draw = torch.Generator().manual_seed(1)
-    images, information = (torch.randn(number, 64, generator=draw), torch.rand(number, generator=draw))
-    images, information = images.to(device), information.to(device)
-    size, chosen = few.num_images, few.num_images // 10
-    some, known = images[:size], information[:size]
-    cases = [
-        Case(
-            f"noris {variant}",
-            f"N {number}, F 64, b {budget}",
-            lambda variant=variant: noris(information, FeatureDistance(images), budget, variant=variant),
+    images, information = torch.randn(number, 64, generator=draw), torch.rand(number, generator=draw)
+    return made_up(number, 20, 64, 20, device), images.to(device), information.to(device)
+
+
+def noris_cases(device: str, quick: bool) -> Iterator[Case]:
+    """NORIS on image features and on objects."""
+    number, budget, few = (1000, 100, 150) if quick else (11600, 1655, 300)
+
+    def on_images(variant: str) -> Case:
+        def prepare() -> Work:
+            _, images, known = noris_inputs(number, device)
+            return Work(
+                lambda: noris(known, FeatureDistance(images), budget, variant=variant),  # type: ignore[arg-type]
+                inputs=(images,),
+            )
+
+        return Case(f"noris {variant}", f"N {number}, F 64, b {budget}", prepare)
+
+    def on_objects(size: int, picks: int, compared: bool, *, grows: bool = False, **options: str) -> Case:
+        def prepare() -> Work:
+            objects, images, known = noris_inputs(size, device)
+            distance = lambda: ObjectDistance(objects.values, objects.row, images, **options)  # type: ignore[arg-type]  # noqa: E731
+            obvious = (lambda: noris_by_pairs(known, objects, images, picks)) if compared else None
+            return Work(lambda: noris(known, distance(), picks), obvious, inputs=(objects.values,))
+
+        task = ", ".join(["noris on objects", *options.values()])
+        return Case(task, f"N {size} x 20, F 64, b {picks}", prepare, grows)
+
+    yield from map(on_images, VARIANTS)
+    yield on_objects(few, few // 10, True)
+    yield on_objects(number // 2, budget, False)
+    yield on_objects(number, budget // 2, False, grows=True)
+    yield on_objects(number, budget, False, grows=True)
+    yield on_objects(number, budget, False, metric="cosine", aggregation="average")
+
+
+def balance_cases(device: str, quick: bool) -> Iterator[Case]:
+    """Thesis Eq. 4.8 and Algorithm 2."""
+    size, budget = (9000, 500) if quick else (45_000, 2500)
+
+    def inputs(number: int, classes: int) -> tuple[Tensor, Tensor]:
+        logits = 2 * torch.randn(number, classes, generator=torch.Generator().manual_seed(0))
+        probs = logits.softmax(1).to(device)
+        return torch.xlogy(probs, probs).sum(1), probs
+
+    def ranking(number: int, classes: int, weight: float, *, grows: bool = False) -> Case:
+        def prepare() -> Work:
+            cost, probs = inputs(number, classes)
+            targets = class_targets(torch.full((classes,), 50, device=device), budget)
+            ours = lambda: f"gap {100 * balanced_choice(cost, probs, targets, weight, budget).gap:.3f} %"  # noqa: E731
+            return Work(ours, inputs=(probs,))
+
+        return Case(f"class balance, lambda {weight:g}", f"N {number}, C {classes}, b {budget}", prepare, grows)
+
+    def greedy() -> Work:
+        _, probs = inputs(size, 100)
+        features = torch.randn(size, 64, generator=torch.Generator().manual_seed(1)).to(device)
+        targets = class_targets(torch.full((100,), 50, device=device), budget)
+        given = (features[budget:], features[:budget], probs[budget:], targets.float(), 0.5, budget)
+        return Work(
+            lambda: balanced_kcenter(*given), lambda: balanced_kcenter_by_loops(*given), inputs=(features, probs)
         )
-        for variant in VARIANTS
-    ]
-    return [
-        *cases,
-        Case(
-            "noris on objects",
-            f"N {size} x 20, F 64, b {chosen}",
-            lambda: noris(known, ObjectDistance(few.values, few.row, some), chosen),
-            lambda: noris_by_pairs(known, few, some, chosen),
-            "obvious",
-        ),
-        Case(
-            "largest object distance",
-            f"N {number} x 20, F 64",
-            lambda: ObjectDistance(many.values, many.row, images).largest(),
-        ),
-        Case(
-            "noris on objects",
-            f"N {number} x 20, F 64, b {budget}",
-            lambda: noris(information, ObjectDistance(many.values, many.row, images), budget),
-        ),
-    ]
+
+    for weight in (0.6, 2.0, 10.0):
+        yield ranking(size, 100, weight)
+    for share in (4, 2, 1):
+        yield ranking(size // share, 100, 2.0, grows=share < 4)
+    yield ranking(size, 10, 0.6)
+    yield Case("balanced k-center", f"N {size - budget}, F 64, C 100, L {budget}, b {budget}", greedy)
 
 
-def _one_class(objects: Objects) -> Objects:
-    labels = torch.zeros_like(objects.labels)
-    return Objects(objects.values, labels, objects.scores, objects.row, objects.num_images)
-
-
-def _sizes(objects: Objects) -> str:
-    each = len(objects.row) // objects.num_images
-    return f"N {objects.num_images} x {each}, F {objects.values.shape[1]}, K {len(objects.labels.unique())}"
-
-
-# --- measuring
-
-
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(name)).split()[1]) * 1024
-
-
-def measured(work: Callable[[], object], device: str) -> tuple[float, float]:
-    """Seconds, and MiB at the peak beside what was there before."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-    else:
-        gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)  # what was freed before must not hide what is taken now
-        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
-        before = _status("VmRSS")
-    start = time.perf_counter()
-    work()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    seconds = time.perf_counter() - start
-    peak = torch.cuda.max_memory_allocated() if device == "cuda" else _status("VmHWM")
-    return seconds, (peak - before) / 2**20
+GROUPS = (ccms_cases, medoid_cases, noris_cases, balance_cases)
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small sizes, a minute")
-    parser.add_argument("--full", action="store_true", help="the sizes of COCO too, many minutes")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--only", default="", help="cases whose name contains this")
-    parser.add_argument("--turns", type=int, default=2, help="of ours and the other, of which the faster counts")
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--full", action="store_true", help="the sizes of VOC and COCO too, many minutes")
     chosen = parser.parse_args()
-    groups = [lambda: similarity_cases(chosen.device, chosen.quick), lambda: noris_cases(chosen.device, chosen.quick)]
-    if chosen.full:
-        groups.append(lambda: full_cases(chosen.device))
-    print(f"{'method':24} {'sizes':32} {'seconds':>9} {'peak MiB':>9}   compared")
-    for group in groups:
-        for case in group():
-            if chosen.only not in case.name:
-                continue
-            turns = chosen.turns if case.other else 1
-            ours, theirs, peaks = [], [], []
-            for _ in range(turns):
-                seconds, peak = measured(case.ours, chosen.device)
-                ours.append(seconds)
-                peaks.append(peak)
-                if case.other:
-                    theirs.append(measured(case.other, chosen.device)[0])
-            note = f"{case.other_name} {min(theirs):.2f} s, {min(theirs) / min(ours):.1f} times ours" if theirs else ""
-            print(f"{case.name:24} {case.sizes:32} {min(ours):9.2f} {max(peaks):9.1f}   {note}", flush=True)
+    cases = [group(chosen.device, chosen.quick) for group in GROUPS]
+    cases += [full_cases(chosen.device)] if chosen.full else []
+    print_table(chain.from_iterable(cases), chosen)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from alpl.data.augment import Normalize, PadCrop
 from alpl.data.datamodule import ImageDataModule
 from alpl.data.digits import Digits
 from alpl.files import write_tensors
+from alpl.interruption import Interruption
 from alpl.modules.classifier import Classifier
 from alpl.networks.classification import ClassificationNetwork
 from alpl.networks.small_cnn import SmallCnn
@@ -77,7 +78,8 @@ def _fit(folder, view, *callbacks, schedule="cosine", interval="epoch", every_s=
     Trainer(**{
         "accelerator": "cpu", "devices": 1, "max_epochs": EPOCHS, "logger": False, "use_distributed_sampler": False,
         "enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0,
-        "default_root_dir": folder, "callbacks": [*own, ResumeCheckpoint(checkpoint, every_s)], **trainer,
+        "default_root_dir": folder, "callbacks": [*own, ResumeCheckpoint(checkpoint, every_s, Interruption())],
+        **trainer,
     }).fit(module, datamodule=view, ckpt_path=resume, weights_only=True)  # fmt: skip
     write_tensors(folder / "model.pt", module.state_dict())
     return module
@@ -211,7 +213,7 @@ def test_checkpoints_come_when_they_are_due(tmp_path, view, monkeypatch, seconds
 def test_it_runs_behind_the_other_callbacks(tmp_path, view):
     """Wherever it stands in the list: what the others recorded at the epoch's end belongs to the checkpoint."""
     path = tmp_path / "fit.ckpt"
-    first = [ResumeCheckpoint(path, 0.0), EpochLog(tmp_path / "epochs.csv", lambda epoch, values: None)]
+    first = [ResumeCheckpoint(path, 0.0, Interruption()), EpochLog(tmp_path / "epochs.csv", lambda epoch, values: None)]
     _fit(tmp_path, view(), callbacks=first, max_epochs=2)
     state = torch.load(path, weights_only=True)
     (rows,) = [value["rows"] for name, value in state["callbacks"].items() if "EpochLog" in name]
@@ -236,4 +238,4 @@ def test_a_failed_write_leaves_the_last_checkpoint(tmp_path, view, monkeypatch):
 
 
 def test_the_clock_starts_with_the_callback(tmp_path):
-    assert time.monotonic() - ResumeCheckpoint(tmp_path / "fit.ckpt", 1.0)._last < 5
+    assert time.monotonic() - ResumeCheckpoint(tmp_path / "fit.ckpt", 1.0, Interruption())._last < 5

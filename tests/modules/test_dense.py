@@ -338,6 +338,22 @@ def test_image_features_are_the_average_of_the_content(make):
 
 @BOTH
 @torch.no_grad()
+def test_image_features_of_the_pyramid_are_the_average_of_each_map(make):
+    module, batch = make(image_feature_source="pyramid"), batch_of(images_of())
+    maps = list(module.network.backbone(batch.images).values())
+    given = module.predict_batch(batch, Need.IMAGE_FEATURES).image_features
+    assert given.shape == (4, len(maps) * maps[0].shape[1])
+    for layer, (map_, of_layer) in enumerate(zip(maps, given.chunk(len(maps), 1), strict=True)):
+        stride = batch.images.shape[-1] // map_.shape[-1]
+        for row, (height, width) in enumerate(batch.shapes.tolist()):
+            content = map_[row, :, : -(-height // stride), : -(-width // stride)]
+            torch.testing.assert_close(of_layer[row], content.mean((1, 2)), msg=f"map {layer}, image {row}")
+    ensemble = type(module).ensemble([module]).eval().predict_batch(batch, Need.IMAGE_FEATURES)
+    torch.testing.assert_close(ensemble.image_features, given)
+
+
+@BOTH
+@torch.no_grad()
 def test_an_ensemble_is_the_mean_of_its_members_anchor_by_anchor(make):
     members, batch = [make(seed) for seed in range(3)], batch_of(images_of())
     ensemble = type(members[0]).ensemble(members).eval()
@@ -373,6 +389,7 @@ def test_an_ensemble_is_the_mean_of_its_members_anchor_by_anchor(make):
         (retinanet, {"bg_iou_thresh": 0.6}, "bg_iou_thresh must be in 0 to .*0.6"),
         (retinanet, {"feature_level": 4}, "feature_level must be null or 0 to 3, got 4"),
         (retinanet, {"feature_source": "roi"}, "feature_source must be .*'roi'"),
+        (fcos, {"image_feature_source": "roi"}, "image_feature_source must be trunk or pyramid, got 'roi'"),
         (retinanet, {"num_passes": 0}, "num_passes must be >= 1"),
         (retinanet, {"num_convs": 5}, "towers.num_convs must be 1 to 4, got 5"),
         (retinanet, {"init_std": 0.0}, "towers.init_std must be null or > 0"),

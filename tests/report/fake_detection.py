@@ -59,6 +59,8 @@ def make_detection_run(
     classes: tuple[str, ...] | None = CLASSES,
     gallery: bool = False,
     changes: dict[str, Any] | None = None,
+    overridden: tuple[str, ...] = (),
+    planned: dict[str, list[str]] | None = None,
 ) -> Path:
     done = num_cycles if done is None else done
     config: dict[str, Any] = {"data": {"seed": seed}, "acquisition": {"_target_": "random"}, "seed": seed}
@@ -67,6 +69,7 @@ def make_detection_run(
     folder = root / table / row / f"{data}-seed{seed}-{key[:8]}"
     about = {"table": table, "row": row, "data": data, "seed": seed, "key": key, "variant": variant}
     about |= {"num_cycles": num_cycles, "report": report, "config": config}
+    about |= {"changes": list(overridden), "planned": planned or {}}
     write_json(folder / "run.json", about | ({} if classes is None else {"classes": list(classes)}))
     columns = ["cycle", "num_labeled"]
     columns += [] if pseudo is None else ["num_labeled_objects", "num_pseudo_images", "num_pseudo_objects"]

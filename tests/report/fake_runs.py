@@ -39,6 +39,8 @@ def make_run(
     error: str | None = None,
     all_data: bool = False,
     informativeness: bool = False,
+    changes: tuple[str, ...] = (),
+    planned: dict[str, list[str]] | None = None,
 ) -> Path:
     done = num_cycles if done is None else done
     model = {"optimizer": {"lr": lr}}
@@ -48,6 +50,7 @@ def make_run(
     write_json(folder / "run.json", {
         "table": table, "row": row, "data": data, "seed": seed, "key": key, "variant": variant,
         "num_cycles": num_cycles, "report": report, "config": config,
+        "changes": list(changes), "planned": planned or {},
     })  # fmt: skip
     write_json(folder / "environment.json", {
         "alpl": "0.1.0", "git_commit": "0123456789abcdef0123456789abcdef01234567", "git_dirty": False,

@@ -45,6 +45,16 @@ def test_the_first_test_column_is_primary(tmp_path):
     assert primary_metric(variants[:1]) is None
 
 
+def test_what_is_measured_beside_the_tests_is_primary_only_where_it_is_named(tmp_path):
+    folder = make_run(tmp_path, "t", "a", num_cycles=1)
+    (folder / "metrics.csv").write_text("cycle,num_labeled,l1_score,test/accuracy\n0,40,0.25,0.5\n")
+    variants = group(find_runs([tmp_path]))
+    assert variants[0].metrics == ("test/accuracy", "l1_score")
+    assert primary_metric(variants) == primary_metric(variants, "map") == "test/accuracy"
+    assert primary_metric(variants, "l1_score") == "l1_score"
+    assert primary_metric(variants, "accuracy") == primary_metric(variants, "test/accuracy") == "test/accuracy"
+
+
 def test_variants_of_one_row_are_told_apart_by_the_leaves_that_differ(tmp_path):
     for seed in (0, 1):
         make_run(tmp_path, "t", "dispersion", seed=seed)

@@ -192,7 +192,7 @@ def test_a_named_metric_that_is_not_measured_is_not_compared(tmp_path):
     report = {**make_cycle_paper(tmp_path / "experiments"), "metric": "map75"}
     make_detection_run(tmp_path / "runs", "t", "random", report=report)
     found = cycles_of(tmp_path)["voc0712"]
-    assert "numbers are test/map75, which no run measured; test/map stands beside them" in found.remark
+    assert "numbers are map75, which no run measured; test/map stands beside them" in found.remark
     assert cells_of(found)["Random", "random"][1].difference is None
 
 

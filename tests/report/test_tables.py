@@ -6,7 +6,8 @@ import pytest
 from fake_runs import accuracy, make_run, make_sweep
 
 from alpl.report.aggregate import group
-from alpl.report.tables import long_csv, markdown, seconds_csv, terminal, wide_tables
+from alpl.report.sheets import sheet_markdown, wide_sheet
+from alpl.report.tables import long_csv, seconds_csv, terminal, wide_tables
 from alpl.results import find_runs
 
 
@@ -45,6 +46,14 @@ def test_best_is_the_highest_mean_among_at_least_two(variants):
     assert not table.is_best(labels.index("all_data"), 5)
 
 
+def test_the_best_of_a_metric_of_imbalance_is_the_lowest(tmp_path):
+    for row, value in (("a", 0.3), ("b", 0.1)):
+        folder = make_run(tmp_path, "t", row, num_cycles=1)
+        (folder / "metrics.csv").write_text(f"cycle,num_labeled,test/accuracy,l1_score\n0,40,0.5,{value}\n")
+    (table,) = wide_tables(group(find_runs([tmp_path])), "l1_score")
+    assert [table.is_best(line, 0) for line in (0, 1)] == [False, True] and table.text(1, 0) == "0.1000"
+
+
 def test_cells_that_lack_seeds_say_how_many_there_are(variants):
     (table,) = wide_tables(variants)
     line = [variant.label for variant in table.variants].index("entropy")
@@ -55,7 +64,8 @@ def test_cells_that_lack_seeds_say_how_many_there_are(variants):
 def test_markdown_escapes_the_column_mark(tmp_path):
     make_run(tmp_path, "t", "a|b")
     make_run(tmp_path, "t", "c")
-    lines = markdown(wide_tables(group(find_runs([tmp_path])))).splitlines()
+    (table,) = wide_tables(group(find_runs([tmp_path])))
+    lines = sheet_markdown(wide_sheet(table)).splitlines()
     assert lines[2] == "| acquisition | 40 | 60 | 80 | 100 | 120 | seeds |"
     assert lines[4].startswith("| a\\|b | ")
     assert sum(line.count("**") for line in lines) == 2 * 5
@@ -72,7 +82,7 @@ def test_a_data_set_without_a_finished_cycle_says_so(tmp_path):
     tables = wide_tables(group(find_runs([tmp_path])))
     assert tables[0].metric is None
     assert "no cycle is finished yet" in terminal(tables)
-    assert "no cycle is finished yet" in markdown(tables)
+    assert "no cycle is finished yet" in sheet_markdown(wide_sheet(tables[0]))
 
 
 def test_seconds_csv_has_a_line_a_stage(variants):

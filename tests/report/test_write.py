@@ -54,7 +54,8 @@ def contents(folder):
 def test_every_file_is_there(sweep):
     names = set(contents(sweep / "runs" / TABLE / "report"))
     assert names == {
-        "index.html", "table.csv", "table.md", "seconds.csv", "paper.csv",
+        "index.html", "table.csv", "table.md", "table.tex", "seconds.csv", "paper.csv", "cost.csv",
+        "comparison.csv", "comparison.md",
         "curves_digits.png", "informativeness_digits.png", "informativeness_digits_entropy.png",
         "informativeness_digits_random.png", "informativeness_digits_dispersion-model.optimizer.lr-0.02.png",
     }  # fmt: skip
@@ -233,7 +234,7 @@ def test_a_metric_that_nobody_measured_is_told(tmp_path):
     report = {**make_cycle_paper(tmp_path / "experiments"), "metric": "map75", "colums": 3}
     make_detection_run(tmp_path / "runs", "t", "random", report=report)
     text = Page(write(tmp_path, "t").read_text(encoding="utf-8")).text
-    assert "voc0712: no run measured test/map75, so test/map is shown" in text
+    assert "voc0712: no run measured map75, so test/map is shown" in text
     assert "the experiment's report has an unknown key: colums" in text
 
 

@@ -13,11 +13,11 @@ from alpl.selection.balanced_kcenter import balanced_kcenter
 from alpl.selection.class_balance import (
     balanced_choice,
     class_targets,
-    exchange,
     l1_score,
     objective,
     pseudo_label_choice,
 )
+from alpl.selection.exchange import Exchange
 
 
 def draw(number, num_classes, seed, ties=False):
@@ -50,31 +50,35 @@ def test_targets_by_hand():
     assert class_targets(torch.tensor([3, 3]), 5).tolist() == [2.5, 2.5]
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_small_pools_are_solved_to_the_optimum(seed):
-    number, num_classes = 4 + seed % 6, 1 + seed % 4
-    cost, probs, counts = draw(number, num_classes, seed, ties=seed % 3 == 0)
-    budget, weight = 1 + seed % (number - 1), [0.0, 0.3, 1.0, 3.0][seed % 4]
-    targets = class_targets(counts, budget)
-    found = balanced_choice(cost, probs, targets, weight, budget)
-    expected = best_by_trying(cost, probs, targets, weight, budget)
-    assert found.objective == pytest.approx(expected, abs=1e-6) and found.gap <= 1e-6
-    assert len(found.index.unique()) == budget
-    assert objective(cost, probs, targets, weight, found.index) == pytest.approx(found.objective, abs=1e-9)
+def small_cases(first, count):
+    """Pools of one image to seven, one class to four, b = 1 and b = N among them, a third with ties."""
+    for seed in range(first, first + count):
+        number, num_classes = 1 + seed % 7, 1 + seed // 7 % 4
+        cost, probs, counts = draw(number, num_classes, seed, ties=seed % 3 == 0)
+        budget, weight = [1, number, 1 + seed % number][seed // 3 % 3], [0.0, 0.3, 1.0, 3.0][seed // 5 % 4]
+        targets = class_targets(counts, budget)
+        yield cost, probs, targets, weight, budget, best_by_trying(cost, probs, targets, weight, budget)
 
 
-@pytest.mark.parametrize("seed", range(150))
-def test_the_bound_of_the_dual_holds_and_is_near(seed, monkeypatch):
+def test_small_pools_are_solved_to_the_optimum():
+    for *case, expected in small_cases(0, 1000):
+        found = balanced_choice(*case)
+        assert found.objective == pytest.approx(expected, abs=1e-6) and found.gap <= 1e-6
+        assert len(found.index.unique()) == len(found.index) == case[-1]
+        assert objective(*case[:-1], found.index) == pytest.approx(found.objective, abs=1e-9)
+
+
+def test_the_bound_of_the_dual_holds_and_the_search_finds_nearly_every_optimum(monkeypatch):
     """Without the exact solver: never above the optimum, which brute force knows; the choice never below it."""
     monkeypatch.setattr(class_balance, "EXACT_UP_TO", 0)
-    number, num_classes = 5 + seed % 6, 2 + seed % 3
-    cost, probs, counts = draw(number, num_classes, seed, ties=seed % 3 == 0)
-    budget, weight = 1 + seed % (number - 1), [0.3, 1.0, 3.0][seed % 3]
-    targets = class_targets(counts, budget)
-    found = balanced_choice(cost, probs, targets, weight, budget)
-    expected = best_by_trying(cost, probs, targets, weight, budget)
-    assert found.bound <= expected + 1e-7 and found.objective >= expected - 1e-7
-    assert len(found.index.unique()) == budget == len(found.index)
+    monkeypatch.setattr(class_balance, "_KICKS", 5)
+    missed = 0
+    for *case, expected in small_cases(1000, 1000):
+        found = balanced_choice(*case, num_steps=60)
+        assert found.bound <= expected + 1e-7 and found.objective >= expected - 1e-7
+        assert len(found.index.unique()) == len(found.index) == case[-1]
+        missed += found.objective > expected + 1e-6
+    assert missed <= 10
 
 
 @pytest.mark.parametrize(("number", "num_classes", "budget", "weight"), [(2000, 10, 200, 1.0), (3000, 30, 300, 2.0)])
@@ -92,7 +96,12 @@ def test_an_exchange_never_makes_it_worse_and_ends_where_none_helps():
     cost, probs, counts = draw(12, 3, 5)
     targets = class_targets(counts, 4)
     start = torch.arange(4)
-    index = exchange(cost, probs, targets, 1.0, start, cost)
+    search = Exchange(cost, probs, targets, 1.0, start, cost)
+    before = search.value
+    search.settle()
+    index = search.index
+    change = objective(cost, probs, targets, 1.0, index) - objective(cost, probs, targets, 1.0, start)
+    assert search.value - before == pytest.approx(change, abs=1e-9)  # what it keeps up to date is what it is
     value = objective(cost, probs, targets, 1.0, index)
     assert value <= objective(cost, probs, targets, 1.0, start) and len(index) == 4
     rest = [i for i in range(12) if i not in index.tolist()]
@@ -100,6 +109,23 @@ def test_an_exchange_never_makes_it_worse_and_ends_where_none_helps():
         other = index.clone()
         other[place] = enters
         assert objective(cost, probs, targets, 1.0, other) >= value - 1e-9
+
+
+@pytest.mark.parametrize("border", [5, 100])
+def test_kicks_better_a_choice_and_only_images_at_the_border_move(border):
+    cost, probs, counts = draw(400, 8, 3)
+    targets = class_targets(counts, 50)
+    order = cost.argsort(stable=True)
+    search = Exchange(cost, probs, targets, 2.0, order[:50], cost, border)
+    search.settle()
+    settled = search.value
+    search.improve(40, -math.inf, torch.Generator().manual_seed(0))
+    assert search.value < settled - 1e-6 if border == 100 else search.value <= settled
+    certain, possible = order[: max(50 - border, 0)], order[: 50 + border]
+    assert set(certain.tolist()) <= set(search.index.tolist()) <= set(possible.tolist())
+    best = search.value
+    search.improve(40, best, torch.Generator().manual_seed(1))  # good enough already
+    assert search.value == best
 
 
 def test_without_weight_it_is_the_ranking_and_with_much_it_is_balance():
@@ -162,18 +188,18 @@ def balanced_kcenter_slowly(features, centers, probs, targets, weight, budget):
     return picks, distances
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(st.data())
 def test_greedy_picks_are_those_of_the_obvious_algorithm(data):
-    """On one axis with whole distances, and with probabilities in eighths: every sum is exact, ties are ties."""
+    """On one axis with whole distances, and with probabilities in quarters: every sum is exact, ties are ties."""
     number = data.draw(st.integers(1, 12))
     num_classes = data.draw(st.integers(1, 4))
     features = torch.tensor(data.draw(st.lists(st.integers(0, 6), min_size=number, max_size=number)))[:, None].float()
     centers = torch.tensor(data.draw(st.lists(st.integers(0, 6), max_size=3)), dtype=torch.float32)[:, None]
     probs = torch.zeros(number, num_classes, dtype=torch.double)
-    for row in range(number):
-        for _ in range(8):
-            probs[row, data.draw(st.integers(0, num_classes - 1))] += 0.125
+    for row, cuts in enumerate(data.draw(st.lists(st.integers(0, 4095), min_size=number, max_size=number))):
+        for digit in range(4):  # four quarters, each of some class
+            probs[row, (cuts >> 3 * digit) % 8 % num_classes] += 0.25
     targets = torch.tensor(
         data.draw(st.lists(st.sampled_from([0, 0.5, 1, 2, 3.25]), min_size=num_classes, max_size=num_classes))
     )
@@ -187,11 +213,11 @@ def test_greedy_picks_are_those_of_the_obvious_algorithm(data):
 @pytest.mark.parametrize("seed", range(20))
 def test_greedy_picks_on_real_numbers(seed):
     random = torch.Generator().manual_seed(seed)
-    features, centers = torch.randn(150, 5, generator=random), torch.randn(10, 5, generator=random)
-    _, probs, counts = draw(150, 6, seed)
-    targets = class_targets(counts, 60)
-    picks, _ = balanced_kcenter(features, centers, probs, targets, 0.7, 60)
-    expected, _ = balanced_kcenter_slowly(features, centers, probs, targets, 0.7, 60)
+    features, centers = torch.randn(60, 5, generator=random), torch.randn(4, 5, generator=random)
+    _, probs, counts = draw(60, 6, seed)
+    targets = class_targets(counts, 15)
+    picks, _ = balanced_kcenter(features, centers, probs, targets, 0.7, 15)
+    expected, _ = balanced_kcenter_slowly(features, centers, probs, targets, 0.7, 15)
     assert picks.tolist() == expected
 
 
@@ -210,6 +236,7 @@ def test_pseudo_label_choice_by_hand():
     assert pseudo_label_choice(utility, labels, torch.zeros(3), 3).tolist() == [0, 3, 5]
 
 
+@settings(max_examples=1000)
 @given(
     st.lists(st.integers(0, 2), min_size=1, max_size=15), st.lists(st.floats(0, 9), min_size=3, max_size=3), st.data()
 )

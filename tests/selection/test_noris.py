@@ -18,10 +18,23 @@ def euclidean(f, g):
     return math.sqrt(sum((x - y) ** 2 for x, y in zip(f, g, strict=True)))
 
 
-def equation_9_10(objects, images, u, v, *, squared, of_empty):
-    power = 2 if squared else 1
-    apart = [euclidean(a, b) ** power for a in objects[u] for b in objects[v]]
-    return (max(apart) if apart else of_empty) * euclidean(images[u], images[v]) ** power
+def apart_by(metric, f, g):
+    if metric != "cosine":
+        return euclidean(f, g) ** (2 if metric == "squared_euclidean" else 1)
+    lengths = math.sqrt(sum(x * x for x in f)) * math.sqrt(sum(x * x for x in g))
+    if not lengths:
+        return 0.0 if f == g else 1.0
+    return 1 - sum(x * y for x, y in zip(f, g, strict=True)) / lengths
+
+
+def equation_9_10(objects, images, u, v, *, metric="squared_euclidean", aggregation="maximum", of_empty=1.0):
+    if u == v:
+        return 0.0  # sim(u, u) = 1
+    apart = [apart_by(metric, a, b) for a in objects[u] for b in objects[v]]
+    joined = (
+        max(apart, default=of_empty) if aggregation == "maximum" else sum(apart) / len(apart) if apart else of_empty
+    )
+    return joined * (apart_by(metric, images[u], images[v]) if images else 1.0)
 
 
 def similarities(distances, shape, alpha):
@@ -179,40 +192,54 @@ def random_objects(draw):
 def object_distance(objects, images, width, **options):
     every = [f for image in objects for f in image]
     row = torch.tensor([i for i, image in enumerate(objects) for _ in image], dtype=torch.long)
-    return ObjectDistance(torch.tensor(every).view(-1, width), row, torch.tensor(images), **options)
+    options |= {} if images else {"num_images": len(objects)}
+    return ObjectDistance(torch.tensor(every).view(-1, width), row, torch.tensor(images) if images else None, **options)
 
 
-@pytest.mark.parametrize("squared", [True, False])
-@pytest.mark.parametrize("empty", ["image", "typical"])
-def test_object_distances_are_equation_9_and_10(squared, empty):
+METRICS = ["squared_euclidean", "euclidean", "cosine"]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("aggregation", ["maximum", "average"])
+@pytest.mark.parametrize("empty", ["image", "typical", "typical, no image features"])
+def test_object_distances_are_equation_9_and_10_and_those_of_table_4(metric, aggregation, empty):
     draw = random.Random(0)
-    for _ in range(500):
+    for _ in range(170):  # 18 times: 3060 cases
         objects, images, width = random_objects(draw)
+        number = len(images)
+        if empty.endswith("features"):
+            images = []
         every = [f for image in objects for f in image]
-        typical = sum(euclidean(f, g) ** 2 for f in every for g in every) / len(every) ** 2 if every else 1.0
-        of_empty = 1.0 if empty == "image" else (typical if squared else math.sqrt(typical))
+        squares = [apart_by("cosine" if metric == "cosine" else METRICS[0], f, g) for f in every for g in every]
+        typical = sum(squares) / len(squares) if squares else 1.0
+        of_empty = 1.0 if empty == "image" else (math.sqrt(typical) if metric == "euclidean" else typical)
+        options = {"metric": metric, "aggregation": aggregation}
         expected = [
-            [
-                equation_9_10(objects, images, u, v, squared=squared, of_empty=of_empty) if u != v else 0.0
-                for v in range(len(images))
-            ]
-            for u in range(len(images))
+            [equation_9_10(objects, images, u, v, of_empty=of_empty, **options) for v in range(number)]
+            for u in range(number)
         ]
         limit = draw.choice([1000, 2**20])
-        distance = object_distance(objects, images, width, squared=squared, empty=empty, memory_limit=limit)
+        options |= {"empty": empty.split(",")[0], "memory_limit": limit}
+        distance = object_distance(objects, images, width, **options)
         for u, row in enumerate(expected):
             assert distance.row(u).tolist() == pytest.approx(row, rel=1e-12, abs=1e-12)
-        assert distance.largest() == pytest.approx(max(d for row in expected for d in row), rel=1e-12)
+        assert distance.largest() == pytest.approx(max(d for row in expected for d in row), rel=1e-12, abs=1e-12)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32), st.integers(1, 60), st.booleans(), st.sampled_from([64, 2**14]), st.sampled_from([0, 4]))
-def test_the_largest_distance_is_that_of_the_rows(seed, number, squared, limit, power):
+@given(st.integers(0, 2**32), st.integers(1, 60), st.sampled_from(METRICS), st.booleans(), st.sampled_from([64, 2**14]))
+def test_the_largest_distance_is_that_of_the_rows(seed, number, metric, average, limit):
+    power = seed % 2 * 4
     generator = torch.Generator().manual_seed(seed)
     images = 100 + torch.randn(number, 4, generator=generator) * torch.rand(number, 1, generator=generator) ** power
     row = torch.randint(number, (3 * number,), generator=generator).sort().values
     objects = 30 + torch.randn(3 * number, 5, generator=generator)
-    for distance in (FeatureDistance(images, limit), ObjectDistance(objects, row, images, squared=squared)):
+    options = {"metric": metric, "aggregation": "average" if average else "maximum"}
+    for distance in (
+        FeatureDistance(images, limit),
+        ObjectDistance(objects, row, images, **options),
+        ObjectDistance(objects, row, None, num_images=number, empty="typical", **options),
+    ):
         rows = torch.stack([distance.row(image) for image in range(number)])
         assert distance.largest() == pytest.approx(float(rows.max()), rel=1e-10)
         torch.testing.assert_close(rows, rows.T, rtol=1e-10, atol=1e-12)
@@ -226,16 +253,31 @@ def test_equal_objects_are_at_no_distance():
     assert noris(torch.tensor([0.5, 1.0, 0.75]), distance, 3)[0].tolist() == [1, 2, 0]
 
 
+def test_by_hand_on_objects():
+    # objects of image 0 at 0 and 2, of image 1 at 5; images at 1 and 4
+    arguments = (torch.tensor([[0.0], [2.0], [5.0]]), torch.tensor([0, 0, 1]), torch.tensor([[1.0], [4.0]]))
+    assert ObjectDistance(*arguments).row(0).tolist() == [0, 25 * 9]
+    assert ObjectDistance(*arguments, aggregation="average").row(0).tolist() == [0, (25 + 9) / 2 * 9]
+    options = {"metric": "euclidean", "aggregation": "average"}
+    assert ObjectDistance(*arguments, **options).row(1).tolist() == [(5 + 3) / 2 * 3, 0]
+    # at a right angle to the first object, 45 degrees to the second; the images' features differ in length alone
+    turned = (torch.tensor([[3.0, 0.0], [1.0, 1.0], [0.0, 2.0]]), torch.tensor([0, 0, 1]))
+    without = {"empty": "typical", "num_images": 2, "metric": "cosine"}
+    assert ObjectDistance(*turned, None, **without).row(0).tolist() == pytest.approx([0, 1])
+    average = ObjectDistance(*turned, None, aggregation="average", **without).row(0)
+    assert average.tolist() == pytest.approx([0, 1 - math.sqrt(0.5) / 2])
+    assert ObjectDistance(*turned, torch.tensor([[1.0], [7.0]]), metric="cosine").row(0).tolist() == pytest.approx(
+        [0, 0]
+    )
+
+
 def test_noris_on_objects():
     draw = random.Random(3)
     for _ in range(300):
         objects, images, width = random_objects(draw)
         number = len(images)
         information = [draw.choice([0.25, 0.5, 1.0]) for _ in range(number)]
-        distances = [
-            [equation_9_10(objects, images, u, v, squared=True, of_empty=1.0) if u != v else 0.0 for v in range(number)]
-            for u in range(number)
-        ]
+        distances = [[equation_9_10(objects, images, u, v) for v in range(number)] for u in range(number)]
         variant = draw.choice(["sum", "max", "sum_equation_7", "max_equation_8"])
         picks, values = noris(
             torch.tensor(information), object_distance(objects, images, width), number, variant=variant
@@ -266,6 +308,14 @@ def test_wrong_arguments():
         ObjectDistance(torch.ones(2, 1), torch.tensor([1, 0]), torch.ones(2, 1))
     with pytest.raises(ValueError, match="empty must be one of image, typical"):
         ObjectDistance(torch.ones(1, 1), torch.tensor([0]), torch.ones(1, 1), empty="far")
+    with pytest.raises(ValueError, match="metric must be one of squared_euclidean, euclidean, cosine, got 'city'"):
+        ObjectDistance(torch.ones(1, 1), torch.tensor([0]), torch.ones(1, 1), metric="city")
+    with pytest.raises(ValueError, match="aggregation must be one of maximum, average"):
+        ObjectDistance(torch.ones(1, 1), torch.tensor([0]), torch.ones(1, 1), aggregation="sum")
+    with pytest.raises(ValueError, match="empty must be typical where there are no image features"):
+        ObjectDistance(torch.ones(1, 1), torch.tensor([0]), None, num_images=1)
+    with pytest.raises(ValueError, match="image_features or num_images must be given, got both or neither"):
+        ObjectDistance(torch.ones(1, 1), torch.tensor([0]), None)
     with pytest.raises(ValueError, match="objects and row must be"):
         ObjectDistance(torch.ones(2, 1), torch.tensor([0]), torch.ones(1, 1))
 

@@ -1,0 +1,78 @@
+"""What an experiment file plans: its sweep, and the setting that a run of it has unless the command line changes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
+
+from alpl.config import content_of
+
+_NO_SETTING = frozenset(
+    {"num_threads", "informativeness", "data.num_workers", "data.eval_batch_size", "data.source.cache_bytes"}
+    | {"trainer.accelerator"}
+)
+"""Content that changes no result but in its last bits: a run with another value is still the experiment's."""
+
+
+def planned_sweep() -> dict[str, list[str]]:
+    """Give what the experiment of the run at work sweeps over: ``{"method": ["random", ...], "seed": ["0", ...]}``.
+
+    It is the experiment file's own sweep, whatever part of it the command line asked for. Empty outside Hydra and
+    without an experiment.
+    """
+    if _experiment() is None:
+        return {}
+    parameters = HydraConfig.get().sweeper.get("params") or {}
+    texts = [f"{name}={value}" for name, value in parameters.items()]
+    found = {}
+    for override in OverridesParser.create().parse_overrides(texts):
+        values = (
+            override.sweep_string_iterator() if override.is_sweep_override() else [override.get_value_element_as_str()]
+        )
+        found[override.get_key_element()] = [str(value) for value in values]
+    return found
+
+
+def changes(config: DictConfig) -> list[str]:
+    """Name what the command line changed of the experiment's setting, as ``trainer.max_steps=10 (120000)``.
+
+    Compared are the contents of the run's config and of the experiment composed with nothing but what its own sweep
+    varies (row, seed, data). Paths, loggers and the like are no part of a setting.
+
+    Args:
+        config: the config of the run at work.
+
+    Returns:
+        Dotted names with the value and, in parentheses, the experiment's; empty without an experiment.
+    """
+    experiment = _experiment()
+    if experiment is None:
+        return []
+    swept = planned_sweep().keys()
+    parser = OverridesParser.create()
+    kept = [text for text in HydraConfig.get().overrides.task if parser.parse_override(text).get_key_element() in swept]
+    own = hydra.compose(str(HydraConfig.get().job.config_name), overrides=[f"experiment={experiment}", *kept])
+    ours, theirs = _leaves(content_of(config)), _leaves(content_of(own))
+    return [
+        f"{name}={ours.get(name, 'absent')} ({theirs.get(name, 'absent')})"
+        for name in sorted(ours.keys() | theirs.keys())
+        if ours.get(name) != theirs.get(name) and name not in _NO_SETTING
+    ]
+
+
+def _experiment() -> str | None:
+    if not HydraConfig.initialized():
+        return None
+    choice = HydraConfig.get().runtime.choices.get("experiment")
+    return None if choice is None else str(choice)
+
+
+def _leaves(node: Any, place: str = "") -> dict[str, Any]:
+    if isinstance(node, dict) and node:
+        inner = (_leaves(value, f"{place}.{name}" if place else str(name)) for name, value in node.items())
+        return {name: value for part in inner for name, value in part.items()}
+    return {place: node}

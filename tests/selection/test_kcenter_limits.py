@@ -1,0 +1,117 @@
+"""k-center greedy: short number types, no candidates, and the memory that it takes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from selection_references import cosine_distances, kcenter, squared_distances
+
+from alpl.selection.kcenter import kcenter_greedy, kcenter_greedy_by
+
+MIB = 2**20
+
+
+@st.composite
+def short_points(draw):
+    """Points of a short type, on a coarse grid or in general position: rounding makes ties and duplicates."""
+    number, num_centers, width = draw(st.integers(0, 25)), draw(st.integers(0, 5)), draw(st.integers(1, 9))
+    random = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1)))
+    points = torch.randn(number + num_centers, width, generator=random) * draw(st.sampled_from([0.5, 3.0, 300.0]))
+    points = (points.round() if draw(st.booleans()) else points) + 0.25  # directions, for the cosine
+    points = points.to(draw(st.sampled_from([torch.float16, torch.bfloat16])))
+    return points[:number], points[number:], draw(st.integers(0, number))
+
+
+@pytest.mark.parametrize(
+    ("metric", "distances_to"), [("euclidean", squared_distances), ("cosine", cosine_distances)], ids=["l2", "cosine"]
+)
+@given(given_points=short_points())
+def test_short_number_types_are_read_exactly(metric, distances_to, given_points):
+    features, centers, budget = given_points
+    picks, distances = kcenter_greedy(features, centers, budget, metric=metric)
+    wide = kcenter_greedy(features.float(), centers.float(), budget, metric=metric)
+    assert torch.equal(picks, wide[0]) and torch.equal(distances, wide[1])
+    assert picks.tolist() == kcenter(features.float(), centers.float(), budget, distances_to)[0]
+
+
+def test_float64_is_rounded_to_float32():
+    # apart in float64, one point in float32: a tie, of which the first index is taken
+    features = torch.tensor([[1.0], [1.0 + 1e-12]], dtype=torch.float64)
+    picks, distances = kcenter_greedy(features, torch.zeros(1, 1, dtype=torch.float64), 2)
+    assert picks.tolist() == [0, 1] and distances.tolist() == [1.0, 0.0]
+
+
+def test_candidates_and_centers_of_different_types():
+    picks, distances = kcenter_greedy(torch.tensor([[0.5], [2.0]]).half(), torch.tensor([[0.1]]), 1)
+    assert picks.tolist() == [1] and distances.tolist() == [pytest.approx(1.9, rel=1e-6)]
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "symmetric_kl"])
+@pytest.mark.parametrize("num_centers", [0, 3])
+def test_no_candidates(metric, num_centers):
+    centers = torch.full((num_centers, 4), 0.25)
+    picks, distances = kcenter_greedy(torch.zeros(0, 4), centers, 0, metric=metric)
+    assert picks.shape == (0,) and distances.shape == (0,)
+    with pytest.raises(ValueError, match=r"budget must be in \[0, 0\] candidates, got 1"):
+        kcenter_greedy(torch.zeros(0, 4), centers, 1, metric=metric)
+
+
+@pytest.mark.parametrize("num_centers", [0, 3])
+def test_no_candidates_by_a_function(num_centers):
+    picks, _ = kcenter_greedy_by(lambda rows, columns: torch.zeros(len(rows), len(columns)), 0, num_centers, 0)
+    assert picks.shape == (0,)
+
+
+def test_no_gradient_is_kept():
+    features = torch.rand(50, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    picks, distances = kcenter_greedy(features, features[:2], 4)
+    assert not distances.requires_grad
+    assert picks.tolist() == kcenter_greedy(features.detach(), features[:2].detach(), 4)[0].tolist()
+
+
+def test_a_limit_that_holds_no_block_is_an_error():
+    with pytest.raises(ValueError, match=r"memory_limit must be at least 2304 bytes here, got 2303"):
+        kcenter_greedy(torch.rand(5, 8), torch.rand(2, 8), 1, memory_limit=2303)
+
+
+_MEASURE = """
+import ctypes, sys
+from pathlib import Path
+import torch
+from alpl.selection.kcenter import kcenter_greedy
+torch.set_num_threads(1)
+def status(name):
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if name in line)
+draw = torch.Generator().manual_seed(0)
+for case in ("euclidean float32", "euclidean float16", "cosine float32", "symmetric_kl float32"):
+    metric, dtype = case.split()
+    points = torch.randn(40_000, 256, generator=draw)
+    points = (points.softmax(1) if metric == "symmetric_kl" else points).to(getattr(torch, dtype))
+    features, centers = points[4000:], points[:4000]
+    kcenter_greedy(features[:3000], centers[:500], 50, metric=metric, memory_limit=2**22)  # loads code
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = status("VmRSS")
+    kcenter_greedy(features, centers, 300, metric=metric, memory_limit=2**22)
+    print(metric, dtype, (status("VmHWM") - before) * 1024)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's record of the resident peak")
+def test_the_memory_limit_is_kept():
+    # blocks from 64 KiB on go back to the system once they are freed, so that what is resident is what is in use
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
+    ran = subprocess.run(
+        [sys.executable, "-c", _MEASURE], capture_output=True, text=True, check=True, timeout=120, env=environment
+    )
+    found = {tuple(line.split()[:2]): int(line.split()[2]) for line in ran.stdout.splitlines()}
+    assert len(found) == 4
+    stated = 4 * MIB + 40 * 40_000 + MIB // 4  # the last: the interpreter
+    for (metric, dtype), peak in found.items():
+        held = 4 * 256 * 40_000 if metric == "symmetric_kl" else 0
+        assert peak < stated + held, f"{metric}, {dtype}: {peak / MIB:.2f} MiB"

@@ -1,0 +1,192 @@
+"""The papers' 31 tables: printed numbers as they were given, and a page that says truly what of them can be run."""
+
+import hashlib
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from alpl.config import EXPERIMENTS
+from alpl.errors import DataError
+from alpl.report.paper import joined_reports
+from alpl.report.status import RowStatus, TableStatus, missing_rows, swept_rows, table_names, table_status
+from alpl.report.status_page import cli, markdown, terminal, totals
+from alpl.sweep import jobs_of
+
+TABLES = table_names()
+STATUS = EXPERIMENTS / "STATUS.md"
+PAPERS = "ALPL_PAPERS_ROOT"  # a folder whose tables/ holds the tables as they were given: almdn_table1.csv and so on
+
+
+def sums() -> dict[str, str]:
+    """What `sha256sum --check SHA256SUMS` reads in the folder of the experiments."""
+    lines = (EXPERIMENTS / "SHA256SUMS").read_text().splitlines()
+    return {path.removesuffix(".paper.csv"): sum_ for sum_, path in (line.split("  ") for line in lines)}
+
+
+def test_all_tables_of_the_five_works_are_there() -> None:
+    assert len(TABLES) == 31 and set(sums()) == set(TABLES)
+    papers = [name.split("/")[0] for name in TABLES]
+    counts = {paper: papers.count(paper) for paper in papers}
+    assert counts == {"almdn": 7, "elezi": 6, "noris": 8, "ppal": 4, "thesis": 6}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_printed_numbers_are_unchanged(name: str) -> None:
+    content = (EXPERIMENTS / f"{name}.paper.csv").read_bytes()
+    assert hashlib.sha256(content).hexdigest() == sums()[name]
+
+
+@pytest.mark.skipif(PAPERS not in os.environ, reason=f"{PAPERS} does not name the folder of the given tables")
+def test_printed_numbers_are_the_given_ones() -> None:
+    given = {path.stem.replace("_", "/", 1): path.read_bytes() for path in Path(os.environ[PAPERS], "tables").iterdir()}
+    assert given == {name: (EXPERIMENTS / f"{name}.paper.csv").read_bytes() for name in TABLES}
+
+
+def test_every_paper_says_how_it_was_done() -> None:
+    for paper in {name.split("/")[0] for name in TABLES}:
+        text = (EXPERIMENTS / paper / "README.md").read_text()
+        assert "## Protocol" in text and "leaves open" in text, paper
+        for name in (name for name in TABLES if name.startswith(f"{paper}/")):
+            number = name.split("/table")[1].replace("_", ".")
+            assert re.search(rf"\b{re.escape(number)}\b", text), name
+
+
+@pytest.mark.slow
+def test_the_page_is_up_to_date_and_claims_nothing_that_is_not_so() -> None:
+    tables = [table_status(name) for name in TABLES]
+    assert {one.name: one.faults for one in tables if one.faults} == {}
+    assert STATUS.read_text() == markdown(tables), "alpl-tables --write experiments/STATUS.md"
+
+
+# --- what is wrong is found
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """A folder with a table of the thesis to spoil: two rows are swept on two data sets, four are missing."""
+    folder = tmp_path / "thesis"
+    folder.mkdir()
+    for suffix in ("yaml", "paper.csv"):
+        shutil.copy(EXPERIMENTS / "thesis" / f"table5_1.{suffix}", folder)
+    return tmp_path
+
+
+def spoil(root: Path, suffix: str, old: str, new: str) -> tuple[str, ...]:
+    path = root / "thesis" / f"table5_1.{suffix}"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return table_status("thesis/table5_1", root).faults
+
+
+def test_a_table_that_is_right_has_no_fault(table: Path) -> None:
+    one = table_status("thesis/table5_1", table)
+    assert one.faults == () and one.num_runs == 12 and one.trial == "smoke_digits"
+    assert [row.name for row in one.rows if row.methods] == [
+        "AL w/o self-training Entropy", "AL w/o self-training KCenterGreedy",
+    ]  # fmt: skip
+    assert one.rows[1].methods == ("kcenter",) and "SimSiam" in one.rows[2].reason
+    assert one.compared == ("CIFAR10", "CIFAR100") and one.left_out == ()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "old", "new", "fault"),
+    [
+        ("paper.csv", "0.895", "0.895,\nNew,CIFAR10,1", "row New can neither be run nor is it said why not"),
+        ("yaml", "  missing:\n", "  missing:\n    AL w/o self-training Entropy: not there yet\n",
+         "row AL w/o self-training Entropy is said to be missing and is swept"),
+        ("yaml", "    AL + self-training VAAL:", "    VAAL:", "VAAL is named and is no printed row"),
+        ("yaml", "entropy: AL w/o", "entropy: AL without",
+         "AL without self-training Entropy is named and is no printed row"),
+        ("yaml", "    kcenter: AL w/o self-training KCenterGreedy\n", "",
+         "the sweep's method kcenter is no row of the table"),
+        ("yaml", "cifar10: CIFAR10,", "cifar10: CIFAR-10,",
+         "its experiment names a column that is not printed: CIFAR-10"),
+        ("yaml", "  missing:\n", "  gain_over: {entropy: random}\n  missing:\n",
+         "random, which entropy is told against, is not swept"),
+        ("yaml", "table: thesis/table5_1", "table: thesis/table5_2",
+         "its experiment is of another table: thesis/table5_2, thesis/table5_1.paper.csv"),
+    ],
+)  # fmt: skip
+def test_each_fault_is_found(table: Path, suffix: str, old: str, new: str, fault: str) -> None:
+    assert fault in spoil(table, suffix, old, new)
+
+
+def test_a_run_that_does_not_compose_is_a_fault() -> None:
+    (job, *_) = jobs_of(["experiment=thesis/table5_1", "seed=0"])
+    rows, faults = swept_rows([[*job, "method=telepathy"], [*job, "model.optimizer.momentun=1"]], joined_reports([{}]))
+    assert rows == {} and len(faults) == 2
+    assert all("does not compose: " in fault for fault in faults)
+    assert "telepathy" in faults[0] and "momentun" in faults[1]
+
+
+def test_reasons_of_a_table_without_an_experiment(table: Path) -> None:
+    (table / "thesis" / "table5_1.yaml").unlink()
+    assert (
+        "row AL + self-training VAAL can neither be run nor is it said why not"
+        in table_status("thesis/table5_1", table).faults
+    )
+    reasons = table / "thesis" / "missing.csv"
+    reasons.write_text(
+        'table,row,reason\ntable5_1,*,"too, early"\ntable5_1,AL + self-training VAAL,no VAAL\ntable9,x,y\n'
+    )
+    one = table_status("thesis/table5_1", table)
+    assert one.faults == () and one.num_runs == 0 and one.num_runnable == 0
+    assert [row.reason for row in one.rows] == ["too, early"] * 4 + ["no VAAL", "too, early"]
+    reasons.write_text("table,row,reason\ntable5_1,VAAL,no VAAL\n")
+    assert "VAAL is named and is no printed row" in table_status("thesis/table5_1", table).faults
+
+
+def test_reasons_beside_an_experiment_are_a_fault(table: Path) -> None:
+    reasons = table / "thesis" / "missing.csv"
+    reasons.write_text("table,row,reason\ntable5_1,*,no\n")
+    assert any("its reasons stand there" in fault for fault in table_status("thesis/table5_1", table).faults)
+    reasons.write_text("table,reason\ntable5_1,no\n")
+    with pytest.raises(DataError, match="must have the columns table,row,reason"):
+        missing_rows(table, "thesis/table5_1")
+
+
+# --- the page
+
+
+MADE_UP = [
+    TableStatus("a/table1", (RowStatus("X|Y", ("x", "y")), RowStatus("Z", (), "no z")), ("c",), ("d",), 6, "smoke", ()),
+    TableStatus("a/table2_1", (RowStatus("W", (), "no w"),), (), ("c",), 0, "", ("a fault",)),
+]
+
+
+def test_the_page_says_it_all() -> None:
+    page = markdown(MADE_UP).splitlines()
+    assert "2 tables, 1 of them with an experiment; 1 of 3 rows can be run, 2 are missing." in page
+    assert "| [a/table1](#atable1) | 1 of 2 | 6 | 1 of 2 |" in page
+    assert "| [a/table2_1](#atable2_1) | 0 of 1 |  | none |" in page
+    assert "`alpl +experiment=a/table1`, a trial: `alpl +experiment=a/table1 scale=smoke seed=0`" in page
+    assert "Compared: c. Left out: d." in page
+    assert "| X\\|Y | `method=x`, `method=y` |" in page and "| Z | missing: no z |" in page
+    assert "No row can be run: no w." in page and "Fault: a fault" in page
+
+
+def test_the_terminal_says_the_same_in_short() -> None:
+    lines = terminal(MADE_UP).splitlines()
+    assert lines[0] == "a/table1     1 of  2 rows  alpl +experiment=a/table1"
+    assert [line.strip() for line in lines[1:]] == [
+        "missing: Z: no z", "a/table2_1   0 of  1 rows  no experiment yet", "all rows missing: no w", "fault: a fault",
+        totals(MADE_UP),
+    ]  # fmt: skip
+
+
+def test_the_command_writes_and_checks_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.md"
+    cli(["noris/table1", "--write", str(page)])
+    assert capsys.readouterr().out.startswith("noris/table1   0 of  4 rows  no experiment yet\n")
+    cli(["noris/table1", "--check", str(page)])
+    page.write_text(page.read_text() + "more\n")
+    with pytest.raises(SystemExit, match="1"):
+        cli(["noris/table1", "--check", str(page)])
+    assert f"{page} is out of date: alpl-tables --write {page}" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        cli(["nori"])
+    assert "TABLE must be a paper or a table, got nori" in capsys.readouterr().err
