@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import hydra
@@ -21,18 +22,27 @@ _NO_SETTING = frozenset(
 def planned_sweep() -> dict[str, list[str]]:
     """Give what the experiment of the run at work sweeps over: ``{"method": ["random", ...], "seed": ["0", ...]}``.
 
-    It is the experiment file's own sweep, whatever part of it the command line asked for. Empty outside Hydra and
-    without an experiment.
+    It is the experiment file's own sweep, whatever part of it the command line asked for, and whatever a scale makes
+    of it. Empty outside Hydra and without an experiment.
     """
-    if _experiment() is None:
+    experiment = _experiment()
+    if experiment is None:
         return {}
-    parameters = HydraConfig.get().sweeper.get("params") or {}
-    texts = [f"{name}={value}" for name, value in parameters.items()]
+    name = str(HydraConfig.get().job.config_name)
+    own = hydra.compose(name, overrides=[f"experiment={experiment}"], return_hydra_config=True)
+    return values_of(own.hydra.sweeper.get("params") or {})
+
+
+def values_of(parameters: Mapping[str, Any]) -> dict[str, list[str]]:
+    """List the values that the parameters of Hydra's basic sweeper stand for.
+
+    >>> values_of({"method": "random,entropy", "seed": "range(0,3)", "data": "digits"})
+    {'method': ['random', 'entropy'], 'seed': ['0', '1', '2'], 'data': ['digits']}
+    """
     found = {}
-    for override in OverridesParser.create().parse_overrides(texts):
-        values = (
-            override.sweep_string_iterator() if override.is_sweep_override() else [override.get_value_element_as_str()]
-        )
+    for override in OverridesParser.create().parse_overrides([f"{name}={text}" for name, text in parameters.items()]):
+        is_sweep = override.is_sweep_override()
+        values = override.sweep_string_iterator() if is_sweep else [override.get_value_element_as_str()]
         found[override.get_key_element()] = [str(value) for value in values]
     return found
 

@@ -38,7 +38,8 @@ def check_acquisition(experiment: Experiment, needs: Need, module: AbstractTrain
             f"{type(module).__name__} (it provides {from_module.names()}) nor a callback provides"
             f"{_hint(missing, module)}"
         )
-    rehearse(experiment.acquisition, module.provides, len(experiment.data.classes))
+    if experiment.acquisition.can_rehearse:
+        rehearse(experiment.acquisition, module.provides, len(experiment.data.classes))
 
 
 def missing_needs(experiment: Experiment, needs: Need, module: AbstractTrainableModule) -> Need:

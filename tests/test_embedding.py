@@ -1,6 +1,7 @@
 """What a t-SNE of selections is made of: what is kept, that it changes nothing, and which rows share coordinates."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from alpl.embedding import record_embedding
 from alpl.errors import ConfigError
 from alpl.files import read_array, write_array
 from alpl.predictions import Predictions
-from alpl.report.embedding import MOST_OTHERS, MOST_QUERIED, Recording, _groups, _joined, project
+from alpl.report.embedding import MOST_OTHERS, MOST_QUERIED, Recording, _groups, _joined, _sizes, project
 
 
 def predictions(number=50, features=4):
@@ -93,6 +94,16 @@ def test_a_figure_of_a_large_pool_is_bounded_and_keeps_what_was_queried_first() 
     assert set(chosen[:MOST_QUERIED]) <= set(index.tolist())
     assert not set(chosen[MOST_QUERIED:]) & set(index.tolist())
     assert len(index) == MOST_QUERIED + MOST_OTHERS - max(0, MOST_OTHERS - (number - len(chosen)))
+
+
+def test_dots_grow_with_the_utility_where_it_tells_images_apart() -> None:
+    index, place = np.array([1, 3, 5, 7, 9]), np.arange(4)
+    values = np.array([0.1, 7.0, 0.1, 8.0])
+    one = Recording(index[:4], np.zeros((4, 2)), place[:1], values)
+    assert _sizes(index, one).tolist() == [4, 14, 4, 24, 12]  # image 9 is another row's
+    assert (
+        set(_sizes(index, replace(one, utility=np.zeros(4)))) == set(_sizes(index, replace(one, utility=None))) == {12}
+    )
 
 
 def test_clusters_stay_together_and_the_same_features_give_the_same_places() -> None:

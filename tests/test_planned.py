@@ -6,7 +6,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict
 
 from alpl.config import CONF, register_experiments
-from alpl.planned import changes, planned_sweep
+from alpl.planned import changes, planned_sweep, values_of
 
 
 @contextmanager
@@ -33,9 +33,15 @@ def test_the_sweep_is_the_experiments_own():
     assert sweep["seed"] == ["0", "1", "2"] and sweep["method"][:2] == ["random", "detection_entropy"]
 
 
-def test_a_range_is_a_sweep_too():
-    with at_work(TABLE, "hydra.sweeper.params.seed='range(0,4)'"):
-        assert planned_sweep()["seed"] == ["0", "1", "2", "3"]
+def test_the_sweep_is_not_what_the_command_line_makes_of_it():
+    with at_work(TABLE, "hydra.sweeper.params.seed='range(0,9)'", "+hydra.sweeper.params.model=ssd_tiny") as config:
+        sweep = planned_sweep()
+        assert (sweep["seed"], "model" in sweep, changes(config)) == (["0", "1", "2"], False, [])
+
+
+def test_ranges_and_single_values_are_listed():
+    listed = values_of({"seed": "range(0,3)", "data": "digits", "method": "a,b"})
+    assert listed == {"seed": ["0", "1", "2"], "data": ["digits"], "method": ["a", "b"]}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +49,7 @@ def test_a_range_is_a_sweep_too():
     [
         ["method=ssl", "seed=5"],
         ["method=elezi_as_released"],  # a row that the sweep leaves to the user
-        ["paths.runs=/elsewhere", "logger=wandb", "gallery=0", "num_threads=1", "data.root=/data"],
+        ["paths.runs=/elsewhere", "logger=wandb", "gallery=0", "num_threads=1", "data.source.root=/data"],
     ],
 )
 def test_rows_seeds_and_places_change_no_setting(overrides):
@@ -56,7 +62,7 @@ def test_rows_seeds_and_places_change_no_setting(overrides):
     [
         ("trainer.max_steps=10", ["trainer.max_steps=10 (120000)"]),
         ("schedule.budget=5", ["schedule.budget=5 (1000)"]),
-        ("+trainer.precision=bf16-mixed", ["trainer.precision=bf16-mixed (absent)"]),
+        ("+trainer.benchmark=true", ["trainer.benchmark=True (absent)"]),
     ],
 )
 def test_what_the_command_line_changes_is_named(override, expected):

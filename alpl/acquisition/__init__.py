@@ -22,11 +22,13 @@ from alpl.acquisition.kcenter import KCenter
 from alpl.acquisition.least_confidence import LeastConfidence
 from alpl.acquisition.margin import Margin
 from alpl.acquisition.medoids import Medoids
+from alpl.acquisition.mixture_uncertainty import MixtureUncertainty
 from alpl.acquisition.noris import Noris, ObjectNoris
 from alpl.acquisition.object_ranking import AbstractObjectRanking
 from alpl.acquisition.oracle import Oracle
 from alpl.acquisition.predicted_loss import PredictedLoss
 from alpl.acquisition.random_sampling import RandomSampling
+from alpl.acquisition.replay import Replay
 from alpl.acquisition.then import Then
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "LeastConfidence",
     "Margin",
     "Medoids",
+    "MixtureUncertainty",
     "Noris",
     "ObjectNoris",
     "Oracle",
@@ -61,5 +64,6 @@ __all__ = [
     "PseudoLabelBalanced",
     "Query",
     "RandomSampling",
+    "Replay",
     "Then",
 ]

@@ -129,6 +129,9 @@ class AbstractAcquisition(ABC):
     needs: Need = Need.NOTHING
     """What the context must hold."""
 
+    can_rehearse: bool = True
+    """Whether it can choose from any pool, so that it is tried on a made-up one before any training."""
+
     @abstractmethod
     def select(self, context: Context) -> Query:
         """Choose ``context.budget`` different unlabeled images."""

@@ -8,10 +8,6 @@ from alpl.report.acquisitions import AcquisitionLine, AcquisitionTable, Paired
 from alpl.report.intervals import FEW_SEEDS
 from alpl.report.tables import EMPTY, csv_text, format_mean, metric_title, number, scale_of
 
-HEAD = (
-    "acquisition", "area", "area, difference", "last value, difference", "images saved", "objects saved", "p",
-    "p (Holm)", "pairs",
-)  # fmt: skip
 EXPLANATION = (
     "Area: mean height of the learning curve over the range of labeled images that all rows have. Images saved: how "
     "many labeled images fewer the row needs than the reference for the same value, the lower of their two last ones "
@@ -22,8 +18,14 @@ EXPLANATION = (
 )
 
 
+def head_of(table: AcquisitionTable) -> list[str]:
+    """Name the columns; there is one of objects only where they were counted."""
+    saved = ["images saved"] + (["objects saved"] if _has_objects(table) else [])
+    return ["acquisition", "area", "area, difference", "last value, difference", *saved, "p", "p (Holm)", "pairs"]
+
+
 def shown(table: AcquisitionTable) -> list[list[str]]:
-    """Give the cells of each line, as :data:`HEAD` names them."""
+    """Give the cells of each line, as :func:`head_of` names them."""
     return [_cells(table, line) for line in table.lines]
 
 
@@ -39,7 +41,8 @@ def acquisition_markdown(tables: Sequence[AcquisitionTable]) -> str:
     """Give the tables as Markdown."""
     parts = []
     for table in tables:
-        rows = [list(HEAD), ["---"] + ["---:"] * (len(HEAD) - 1)]
+        head = head_of(table)
+        rows = [head, ["---"] + ["---:"] * (len(head) - 1)]
         rows += [[label.replace("|", "\\|"), *cells] for label, *cells in shown(table)]
         body = "\n".join("| " + " | ".join(row) + " |" for row in rows)
         parts.append(f"## {acquisition_title(table)}\n\n{body}\n")
@@ -68,15 +71,19 @@ def _cells(table: AcquisitionTable, line: AcquisitionLine) -> list[str]:
     scale = scale_of(table.metric)
     area = f"{format_mean(line.area.mean, line.area.std, scale)} (n={line.area.num_seeds})"
     if line.label == table.reference:
-        return [line.label, area, "reference", *[EMPTY] * (len(HEAD) - 3)]
+        return [line.label, area, "reference", *[EMPTY] * (len(head_of(table)) - 3)]
     digits = 2 if scale >= 10 else 4
     gains = [_paired(one, scale, digits) for one in (line.area_gain, line.final_gain)]
-    saved = [_paired(one, 1.0, 0) for one in (line.images, line.objects)]
+    saved = [_paired(one, 1.0, 0) for one in ((line.images, line.objects) if _has_objects(table) else (line.images,))]
     if line.p_value is None:
         tests = [f"too few seeds ({line.num_pairs})", EMPTY]
     else:
         tests = [EMPTY if p is None else _p_text(p) for p in (line.p_value, line.adjusted)]
     return [line.label, area, *gains, *saved, *tests, str(line.num_pairs)]
+
+
+def _has_objects(table: AcquisitionTable) -> bool:
+    return any(line.objects is not None for line in table.lines)
 
 
 def _paired(one: Paired | None, scale: float, digits: int) -> str:

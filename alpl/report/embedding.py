@@ -200,11 +200,11 @@ def _draw(axes: Axes, places: np.ndarray, index: np.ndarray, one: Recording, col
 
 
 def _sizes(index: np.ndarray, one: Recording) -> np.ndarray:
-    """``Float[m]`` areas in square points: by the rank of the utility, in the middle where it is not known."""
+    """``Float[m]`` areas in square points: by the rank of the utility, in the middle where none is known or all are equal."""
     sizes = np.full(len(index), 12.0)
-    if one.utility is not None:
-        ordered = np.unique(one.utility)
-        rank = np.searchsorted(ordered, one.utility) / max(1, len(ordered) - 1)
+    ordered = np.unique(one.utility) if one.utility is not None else np.zeros(1)
+    if one.utility is not None and len(ordered) > 1:
+        rank = np.searchsorted(ordered, one.utility) / (len(ordered) - 1)
         _, here, there = np.intersect1d(index, one.index, assume_unique=True, return_indices=True)
         sizes[here] = 4 + 20 * rank[there]
     return sizes

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from alpl.report.acquisition_text import EXPLANATION, HEAD, acquisition_title, shown
+from alpl.report.acquisition_text import EXPLANATION, acquisition_title, head_of, shown
 from alpl.report.acquisitions import AcquisitionTable
 from alpl.report.aggregate import STAGES, Variant, seconds
 from alpl.report.classes import ClassTable
@@ -95,8 +95,7 @@ def render(table: str, contents: Contents, out: Path) -> str:
         environment=_environment(runs),
         min_images=MIN_IMAGES,
         verdict_rule=RULE,
-        acquisitions=[(one.data, acquisition_title(one), shown(one)) for one in contents.acquisitions],
-        acquisition_head=HEAD,
+        acquisitions=[(one.data, acquisition_title(one), head_of(one), shown(one)) for one in contents.acquisitions],
         acquisition_explanation=EXPLANATION,
     )
 

@@ -17,7 +17,7 @@ from alpl.report.embedding import embedding_figures
 from alpl.report.figures import draw_all
 from alpl.report.gallery import galleries
 from alpl.report.judging import with_verdicts
-from alpl.report.overlap import overlap_csv, overlap_figures, overlap_tables
+from alpl.report.overlap import OverlapTable, overlap_csv, overlap_figures, overlap_tables
 from alpl.report.page import Contents, render
 from alpl.report.paper import PaperTable, paper_table, unknown_keys
 from alpl.report.partial import gaps
@@ -63,29 +63,11 @@ def write_report(table: str, runs: Sequence[RunResult], out: Path, experiments: 
     for figure in figures:
         with whole_file(out / figure.name, "wb") as stream:
             stream.write(figure.png)
-    write_text(out / "table.csv", long_csv(variants))
-    sheets = [wide_sheet(one) for one in tables] + [paper_sheet(one, about.metric) for one in comparisons]
-    partial = gaps(variants)
-    lacking = ["## What the sweep lacks\n\n" + "".join(f"- {sentence}\n" for sentence in partial)] if partial else []
-    write_text(out / "table.md", "\n".join([*map(sheet_markdown, sheets), *lacking]))
-    write_text(out / "table.tex", "\n".join(["% needs \\usepackage{booktabs}", *map(sheet_latex, sheets)]))
-    if acquisitions:
-        write_text(out / "comparison.csv", acquisition_csv(acquisitions))
-        write_text(out / "comparison.md", acquisition_markdown(acquisitions))
-    write_text(out / "seconds.csv", seconds_csv(variants))
-    if comparisons:
-        write_text(out / "paper.csv", paper_csv(comparisons))
-    if costs:
-        write_text(out / "cost.csv", cost_csv(costs))
-    if overlaps:
-        write_text(out / "overlap.csv", overlap_csv(overlaps))
-    if classes:
-        write_text(out / "classes.csv", classes_csv(classes))
-    if any(pseudo_points(one) for one in tables):
-        write_text(out / "pseudo_labels.csv", pseudo_csv(tables))
     contents = Contents(
-        chosen, tables, figures, about.caption, comparisons, acquisitions, classes, parts, costs, partial, notes
+        chosen, tables, figures, about.caption, comparisons, acquisitions, classes, parts, costs, gaps(variants), notes
     )
+    for name, text in _texts(contents, variants, overlaps, about.metric).items():
+        write_text(out / name, text)
     page = render(table, contents, out)
     write_text(out / "index.html", page)  # last: where the page is, the rest is too
     return out / "index.html"
@@ -99,6 +81,35 @@ def summary(runs: Sequence[RunResult]) -> str:
     """
     tables = sorted({run.table for run in runs})
     return "\n\n".join(_summary(table, _of_table(table, runs)) for table in tables)
+
+
+def _texts(
+    contents: Contents, variants: Sequence[Variant], overlaps: Sequence[OverlapTable], metric: str | None
+) -> dict[str, str]:
+    """Give the report's files of text by name; those that would be empty are not there."""
+    tables, partial = contents.tables, contents.partial
+    sheets = [wide_sheet(one) for one in tables] + [paper_sheet(one, metric) for one in contents.paper]
+    lacking = ["## What the sweep lacks\n\n" + "".join(f"- {sentence}\n" for sentence in partial)] if partial else []
+    texts = {
+        "table.csv": long_csv(variants),
+        "table.md": "\n".join([*map(sheet_markdown, sheets), *lacking]),
+        "table.tex": "\n".join(["% needs \\usepackage{booktabs}", *map(sheet_latex, sheets)]),
+        "seconds.csv": seconds_csv(variants),
+    }
+    if contents.acquisitions:
+        texts["comparison.csv"] = acquisition_csv(contents.acquisitions)
+        texts["comparison.md"] = acquisition_markdown(contents.acquisitions)
+    if contents.paper:
+        texts["paper.csv"] = paper_csv(contents.paper)
+    if contents.costs:
+        texts["cost.csv"] = cost_csv(contents.costs)
+    if overlaps:
+        texts["overlap.csv"] = overlap_csv(overlaps)
+    if contents.classes:
+        texts["classes.csv"] = classes_csv(contents.classes)
+    if any(pseudo_points(one) for one in tables):
+        texts["pseudo_labels.csv"] = pseudo_csv(tables)
+    return texts
 
 
 def _summary(table: str, runs: Sequence[RunResult]) -> str:

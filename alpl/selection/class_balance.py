@@ -123,7 +123,7 @@ def _search(
     cost: Tensor, probs: Tensor, targets: Tensor, weight: float, starts: list[Tensor], reduced: Tensor, bound: float
 ) -> Tensor:
     """Better the roundings of the dual by exchanges, and the best of them further."""
-    settled = []
+    settled: list[tuple[float, int, Exchange]] = []
     for start in starts:
         search = Exchange(cost, probs, targets, weight, start, reduced)
         search.settle()

@@ -233,7 +233,7 @@ def half_unit(features: Tensor) -> Tensor:
     Vectors of zeros, where there are any, get a direction of their own, at right angles to all others.
     """
     features = features.double()
-    length = features.norm(dim=1, keepdim=True)
+    length = features.square().sum(1, keepdim=True).sqrt()
     is_zero = length == 0
     if bool(is_zero.any()):
         features, length = torch.cat([features, is_zero.double()], 1), torch.where(is_zero, 1.0, length)

@@ -1,11 +1,12 @@
 import csv
 import io
+from itertools import pairwise
 
 import pytest
 from fake_runs import INITIAL, accuracy, make_run, make_sweep
 
 from alpl.files import write_text
-from alpl.report.acquisition_text import acquisition_csv, acquisition_markdown, shown
+from alpl.report.acquisition_text import acquisition_csv, acquisition_markdown, head_of, shown
 from alpl.report.acquisitions import acquisition_tables
 from alpl.report.aggregate import group
 from alpl.report.intervals import paired_p_value
@@ -37,7 +38,7 @@ def pair(root, ours, theirs, seed=0, **options):
 
 def slow_area(row, seed):
     values = [accuracy(row, cycle, seed) for cycle in range(5)]
-    return sum((a + b) / 2 for a, b in zip(values, values[1:], strict=False)) / 4
+    return sum((a + b) / 2 for a, b in pairwise(values)) / 4
 
 
 def test_areas_and_paired_differences_against_the_slow_ones(tmp_path):
@@ -69,12 +70,15 @@ def test_labels_saved_by_hand(tmp_path):
     # random has 0.6 at 80 images (260 objects), entropy at 50 (150 objects)
     assert entropy.images.values == pytest.approx((30,)) and entropy.objects.values == pytest.approx((110,))
     assert random.images is None and random.area_gain is None
+    assert dict(zip(head_of(table), shown(table)[0], strict=True))["objects saved"] == "+110"
+    assert [len(row) for row in shown(table)] == [len(head_of(table))] * 2
 
 
 def test_objects_must_be_counted_in_both(tmp_path):
     pair(tmp_path, [0.5, 0.7, 0.8], [0.5, 0.55, 0.6], objects={"entropy": [1, 2, 3], "random": None})
     (table,), _ = compare(tmp_path)
     assert table.lines[0].objects is None and table.lines[0].images is not None
+    assert "objects saved" not in head_of(table) and len(shown(table)[0]) == len(head_of(table))
 
 
 def test_too_few_seeds_have_neither_interval_nor_test(tmp_path):
@@ -84,7 +88,7 @@ def test_too_few_seeds_have_neither_interval_nor_test(tmp_path):
     line = table.lines[0]
     assert (line.num_pairs, line.p_value, line.adjusted, line.area_gain.interval) == (2, None, None, None)
     cells = shown(table)
-    assert cells[0][6] == "too few seeds (2)" and "[" not in "".join(cells[0])
+    assert cells[0][5] == "too few seeds (2)" and "[" not in "".join(cells[0])
     assert cells[1][2] == "reference"
 
 
@@ -106,7 +110,7 @@ def test_seeds_without_a_partner_count_for_the_area_alone(tmp_path):
     assert (table.lines[0].area.num_seeds, table.lines[0].num_pairs, notes) == (2, 1, [])
     set_metrics(make_run(tmp_path, "t", "margin", seed=7, num_cycles=3), [0.6, 0.8, 0.9])
     (table,), _ = compare(tmp_path)
-    assert shown(table)[1][:7] == ["margin", "77.50 (n=1)", "—", "—", "—", "—", "too few seeds (0)"]
+    assert shown(table)[1] == ["margin", "77.50 (n=1)", "—", "—", "—", "too few seeds (0)", "—", "0"]
 
 
 def test_unfinished_and_broken_runs_do_not_count(tmp_path):

@@ -186,6 +186,31 @@ def test_summary_of_several_tables_has_a_part_for_each(tmp_path):
     assert heads == ["t: 1 of 1 runs are finished", "u: 1 of 1 runs are finished"]
 
 
+def test_the_page_has_verdicts_with_their_rule_and_the_acquisitions_compared(sweep):
+    html = (sweep / "runs" / TABLE / "report" / "index.html").read_text(encoding="utf-8")
+    text = " ".join(Page(html).text.split())
+    assert '<span class="trend"' in html and "Not reproduced: the interval does not contain 0" in text
+    assert "digits: test accuracy (%) from 40 to 120 labeled images, against random" in text
+    assert "too few seeds (1)" in text
+
+
+def test_the_page_says_what_the_experiments_sweep_lacks(tmp_path):
+    plan = {"method": ["random", "bald"], "seed": ["0", "1"]}
+    make_run(tmp_path / "runs", "t", "random", planned=plan)
+    page = write(tmp_path, "t")
+    text = " ".join(Page(page.read_text(encoding="utf-8")).text.split())
+    assert "digits: random has 1 of 2 seeds, missing: 1 (not begun)." in text and "digits: not begun: bald." in text
+    assert "- digits: not begun: bald.\n" in (page.parent / "table.md").read_text()
+
+
+def test_runs_of_another_setting_are_told_on_the_page(tmp_path):
+    report = make_paper(tmp_path / "experiments")
+    for seed in range(3):
+        make_run(tmp_path / "runs", "t", "random", seed=seed, report=report, changes=("model.lr=1 (2)",))
+    text = " ".join(Page(write(tmp_path, "t").read_text(encoding="utf-8")).text.split())
+    assert "random: not the experiment's setting" in text and "model.lr=1 (2)" in text
+
+
 # --- detection
 
 
