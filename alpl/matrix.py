@@ -103,8 +103,13 @@ def columns() -> list[Column]:
 
 def plan(names: Sequence[str], over: Sequence[Column]) -> list[Cell]:
     """Check every acquisition with every model as a run does before its training; nothing is trained."""
-    leaves = {name: _leaf(name) for name in names}
-    return [cell for column in over for cell in _plan_column(leaves, column)]
+    leaves, cells = {}, []
+    for name in names:
+        try:
+            leaves[name] = _leaf(name)
+        except ConfigError as error:  # it is told more on the command line, for example which run to repeat
+            cells += [Cell(name, column, "cannot", one_line(error)) for column in over]
+    return cells + [cell for column in over for cell in _plan_column(leaves, column)]
 
 
 def run_cell(cell: Cell, runs: Path) -> Cell:

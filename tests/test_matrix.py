@@ -36,6 +36,7 @@ def test_every_acquisition_stands_against_every_model(cells) -> None:
         ("flip_inconsistency", "fcos_tiny", "declared", ""),
         ("predicted_loss", "retinanet_tiny", "cannot", "PREDICTED_LOSS"),
         ("noris_objects", "small_cifar", "cannot", "FEATURES"),
+        ("replay", "digits_cnn", "cannot", "acquisition.row must be given"),
         ("dispersion", "digits_cnn", "declared", ""),
         ("dispersion", "ssd_tiny", "cannot", "HISTORY"),
     ],

@@ -200,7 +200,7 @@ def _draw(axes: Axes, places: np.ndarray, index: np.ndarray, one: Recording, col
 
 
 def _sizes(index: np.ndarray, one: Recording) -> np.ndarray:
-    """``Float[m]`` areas in square points: by the rank of the utility, in the middle where none is known or all are equal."""
+    """``Float[m]`` areas in square points: by the rank of the utility, the middle where it tells nothing."""
     sizes = np.full(len(index), 12.0)
     ordered = np.unique(one.utility) if one.utility is not None else np.zeros(1)
     if one.utility is not None and len(ordered) > 1:

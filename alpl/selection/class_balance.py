@@ -84,8 +84,8 @@ def balanced_choice(
     :class:`alpl.selection.exchange.Exchange`. O(``num_steps`` N C) time, O(N C) memory. Equal costs: the first images.
 
     The bound is that of the linear relaxation, so that a gap remains where the choice is optimal: at N = 45,000,
-    C = 100, b = 2,500 below 0.1 % for the thesis's lambdas (0.6, 2); it grows with lambda, as whole images cannot meet
-    C targets at once, to some 0.2 to 0.5 % at lambda = 10.
+    C = 100, b = 2,500 some 0.02 % and 0.05 % (of sharp predictions 0.04 % and 0.12 %) at the thesis's lambdas, 0.6
+    and 2. It grows with lambda, as whole images cannot meet C targets at once, to 0.2 to 0.5 % at lambda = 10.
 
     Args:
         cost: ``Float[N]``, u: what is minimized, e.g. the negative entropy.

@@ -75,13 +75,13 @@ class Cluster:
     def __exit__(self, *error: object) -> None:
         self._stop()
 
-    def command(self, *command: str, cwd: Path | None = None) -> str:
+    def command(self, *command: str, cwd: Path | None = None, timeout: float = 120) -> str:
         """Run a command of SLURM's to its end; give what it wrote.
 
         Raises:
             RuntimeError: it failed.
         """
-        done = subprocess.run(command, env=self.environment, cwd=cwd, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, env=self.environment, cwd=cwd, capture_output=True, text=True, timeout=timeout)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}")
         return done.stdout

@@ -104,8 +104,9 @@ def _disturb(cluster: Cluster, runs: Path) -> tuple[Path, list[Path]]:
 
 
 def _warn(cluster: Cluster, job: str) -> None:
-    with contextlib.suppress(RuntimeError):  # scancel asks again, and the job has requeued itself already
-        cluster.command("scancel", "--signal=USR2", job)
+    """Send the warning; scancel then asks for a minute or two again, as the job has requeued itself."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        cluster.command("scancel", "--signal=USR2", job, timeout=3)
 
 
 def _in_fit(runs: Path, seen: list[Path]) -> list[Path]:
