@@ -195,6 +195,8 @@ def one_line(error: BaseException) -> str:
     if "Could not find 'experiment/" in text:  # hydra lists only those of the top folder
         tables = sorted(str(path.relative_to(EXPERIMENTS).with_suffix("")) for path in EXPERIMENTS.rglob("*.yaml"))
         text = f"{text.split(' Available options')[0]}; there are {', '.join(tables)}"
+    if "'preprocess/" in text and "Cannot merge" in text:  # a detector's preprocessing, into a classifier's data
+        text = f"data must be a detection data set for a detector (data=digit_scenes, voc07, coco_folder, ...): {text}"
     known = isinstance(error, (*USER_ERRORS, HydraException, OmegaConfBaseException))
     return text if known and text else f"{type(error).__name__}: {text}"
 

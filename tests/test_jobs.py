@@ -90,8 +90,6 @@ def test_the_command_lists_runs_and_says_what_is_left(tmp_path: Path, capsys: py
     (folder,) = [path.parent for path in tmp_path.rglob("run.json")]
     assert done.status == 0 and folder.name.startswith("digits-seed1-") and RunFolder(folder).is_finished
     assert alpl_jobs(capsys, "--range", *sweep).out == "0,2-3\n"
-    with RunFolder(run_path_of(jobs_of(sweep)[2])).locked():  # at work elsewhere; our own lock is no other's
-        pass
     alpl(tmp_path, *sweep[:-1])
     left = alpl_jobs(capsys, "--range", *sweep)
     assert left.status == 1 and left.out == "" and "all runs are done or at work" in left.err
