@@ -8,6 +8,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from alpl.config import content_of
@@ -62,10 +63,16 @@ def changes(config: DictConfig) -> list[str]:
     experiment = _experiment()
     if experiment is None:
         return []
-    swept = planned_sweep().keys()
+    swept = planned_sweep()
     parser = OverridesParser.create()
-    kept = [text for text in HydraConfig.get().overrides.task if parser.parse_override(text).get_key_element() in swept]
-    own = hydra.compose(str(HydraConfig.get().job.config_name), overrides=[f"experiment={experiment}", *kept])
+    given = [(parser.parse_override(text), text) for text in HydraConfig.get().overrides.task]
+    kept = [(override, text) for override, text in given if override.get_key_element() in swept]
+    name = str(HydraConfig.get().job.config_name)
+    try:
+        own = hydra.compose(name, overrides=[f"experiment={experiment}", *(text for _, text in kept)])
+    except HydraException:  # a schedule, say, that goes with the data set is not there for one that is not planned
+        planned = [text for override, text in kept if override.get_value_string() in swept[override.get_key_element()]]
+        own = hydra.compose(name, overrides=[f"experiment={experiment}", *planned])
     ours, theirs = _leaves(content_of(config)), _leaves(content_of(own))
     return [
         f"{name}={ours.get(name, 'absent')} ({theirs.get(name, 'absent')})"
