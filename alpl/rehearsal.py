@@ -15,7 +15,7 @@ from alpl.predictions import FROM_MODULE, UNCERTAINTIES, Form, Need, Posterior, 
 from alpl.seeding import generator
 
 _NUM_IMAGES, _NUM_LABELED, _BUDGET = 40, 10, 3
-_NUM_FEATURES, _NUM_VIEWS, _NUM_EPOCHS = 8, 3, 5
+_NUM_FEATURES, _NUM_VIEWS, _NUM_EPOCHS = 60, 3, 5  # 60: of so many layers as one likes
 
 
 def rehearse(acquisition: AbstractAcquisition, provided: Need, num_classes: int) -> None:
