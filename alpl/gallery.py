@@ -18,7 +18,7 @@ from alpl.acquisition.base import Query
 from alpl.data.objects import AbstractDetectionImages
 from alpl.errors import ConfigError
 from alpl.files import whole_folder, write_json
-from alpl.predictions import Predictions
+from alpl.predictions import UNCERTAINTIES, Predictions
 
 LONGEST_SIDE = 320
 """Pixels of a picture's longer side; smaller images stay as they are."""
@@ -57,13 +57,14 @@ def record_gallery(
         raise ConfigError(f"limit must be >= 1, got {limit}")
     chosen, utility = query.index[:limit].tolist(), query.utility[:limit].tolist()
     _check(predictions, query)
+    uncertainties = None if predictions.uncertainties is None else _Uncertainties(predictions.uncertainties, query)
     with whole_folder(folder) as temporary:
         entries = []
         for rank, (index, value) in enumerate(zip(chosen, utility, strict=True)):
             height, width = images.sizes[index].tolist()
             entry = {"file": f"{rank:03d}.jpg", "index": index, "name": images.names[index], "rank": rank}
             entry |= {"utility": value, "width": width, "height": height}
-            entry["detections"] = _detections(predictions, index, query.object_utility)
+            entry["detections"] = _detections(predictions, index, query.object_utility, uncertainties)
             entries.append(entry)
             _save_small(images[index], temporary / f"{rank:03d}.jpg")
         about = {"num_queried": query.index.numel(), "values_objects": query.object_utility is not None}
@@ -79,7 +80,27 @@ def _check(predictions: Predictions, query: Query) -> None:
         raise ValueError(f"object_utility must be Float[{len(predictions.row)}], one an instance, got shape {shape}")
 
 
-def _detections(predictions: Predictions, index: int, object_utility: Tensor | None) -> list[dict[str, Any]]:
+class _Uncertainties:
+    """The four uncertainties of AL-MDN, which say nothing without those of other detections."""
+
+    def __init__(self, values: Tensor, query: Query) -> None:
+        self.values = values
+        counted = values if query.object_utility is None else values[~query.object_utility.isnan()]
+        self.others = [column[~column.isnan()].sort().values for column in (counted if len(counted) else values).T]
+
+    def of(self, instance: int) -> dict[str, dict[str, float]]:
+        """Give the value and the share below it of each that is known."""
+        known = zip(UNCERTAINTIES, self.values[instance], self.others, strict=True)
+        return {
+            name: {"value": float(value), "share": round(int(torch.searchsorted(others, value)) / len(others), 4)}
+            for name, value, others in known
+            if not value.isnan() and len(others)
+        }
+
+
+def _detections(
+    predictions: Predictions, index: int, object_utility: Tensor | None, uncertainties: _Uncertainties | None
+) -> list[dict[str, Any]]:
     """Give the detections of one image, in the order of the predictions."""
     assert predictions.boxes is not None and predictions.labels is not None and predictions.scores is not None
     found = (predictions.index == index).nonzero().flatten()
@@ -105,6 +126,7 @@ def _detections(predictions: Predictions, index: int, object_utility: Tensor | N
             "score": score,
             "value": None if math.isnan(value) else value,
             "decided": place == decided,
+            **({} if uncertainties is None else {"uncertainties": uncertainties.of(start + place)}),
         }
         for place, (box, label, score, value) in enumerate(fields)
     ]

@@ -134,3 +134,21 @@ def test_predictions_that_do_not_fit_are_errors(tmp_path, images, changes, value
     with pytest.raises(ValueError, match=message):
         record_gallery(tmp_path / "g", _query([index], values), _predictions(**changes), images, CLASSES, limit=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_uncertainties_are_told_with_their_place_among_what_counted(tmp_path, images):
+    """A column that the head does not give (NaN) is left out; what did not count is compared all the same."""
+    known = torch.tensor([1.0, 2.0, 4.0, 3.0, 2.5])
+    columns = torch.stack([known, known.flip(0), torch.full((5,), math.nan), known], 1)
+    values = torch.tensor([0.25, math.nan, 0.5, 0.75, math.nan])  # instances 0, 2 and 3 count
+    record_gallery(tmp_path / "g", _query([4], values), _predictions(uncertainties=columns), images, CLASSES, limit=9)
+    first, second, third = (one["uncertainties"] for one in _read(tmp_path / "g")["images"][0]["detections"])
+    assert list(first) == ["class_aleatoric", "class_epistemic", "box_epistemic"]
+    assert [one["class_aleatoric"] for one in (first, second, third)] == [
+        {"value": 4.0, "share": pytest.approx(2 / 3, abs=1e-4)},
+        {"value": 3.0, "share": pytest.approx(1 / 3, abs=1e-4)},
+        {"value": 2.5, "share": pytest.approx(1 / 3, abs=1e-4)},
+    ]
+    nobody = torch.full((5,), math.nan)
+    record_gallery(tmp_path / "g", _query([4], nobody), _predictions(uncertainties=columns), images, CLASSES, limit=9)
+    assert _read(tmp_path / "g")["images"][0]["detections"][0]["uncertainties"]["class_aleatoric"]["share"] == 0.8

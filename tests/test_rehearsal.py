@@ -39,6 +39,7 @@ OURS = [
     if isinstance(getattr(package, name), type)
     and issubclass(getattr(package, name), AbstractAcquisition)
     and not name.startswith("Abstract")
+    and getattr(package, name).can_rehearse
 ]
 
 

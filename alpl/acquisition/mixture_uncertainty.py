@@ -66,7 +66,7 @@ class MixtureUncertainty(AbstractAcquisition):
         self.score_thresh = check_score_thresh(score_thresh)
 
     def select(self, context: Context) -> Query:
-        """Choose the images of highest utility; an object's own is its joined :math:`\\tilde u_t`.
+        """Choose the images of highest utility; an object's own is what its normalized types are joined to.
 
         Raises:
             ValueError: the model gives no wanted type, or one that is not finite; or see

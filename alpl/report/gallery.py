@@ -18,6 +18,22 @@ MAX_COUNTED, MAX_UNCOUNTED = 5, 3  # boxes of a picture; more hide what is below
 
 @final
 @dataclass(frozen=True)
+class Uncertainty:
+    """One of AL-MDN's four.
+
+    Args:
+        name: in words.
+        value: as the network gave it.
+        share: of the detections that counted below it, in [0, 1].
+    """
+
+    name: str
+    value: float
+    share: float
+
+
+@final
+@dataclass(frozen=True)
 class Box:
     """One detection on a picture.
 
@@ -30,6 +46,7 @@ class Box:
         score: detection confidence.
         value: in the acquisition; None where it did not count.
         decided: whether it is the one of highest value.
+        uncertainties: those that the network gives.
     """
 
     x: float
@@ -40,6 +57,7 @@ class Box:
     score: float
     value: float | None
     decided: bool
+    uncertainties: tuple[Uncertainty, ...] = ()
 
 
 @final
@@ -162,4 +180,9 @@ def _box(found: Mapping[str, Any], classes: Sequence[str]) -> Box:
     x1, y1, x2, y2 = (float(edge) for edge in found["box"])
     value = None if found["value"] is None else float(found["value"])
     name = classes[int(found["label"])]
-    return Box(x1, y1, max(0.0, x2 - x1), max(0.0, y2 - y1), name, float(found["score"]), value, bool(found["decided"]))
+    uncertainties = tuple(
+        Uncertainty(str(key).replace("_", " "), float(one["value"]), float(one["share"]))
+        for key, one in found.get("uncertainties", {}).items()
+    )
+    size = max(0.0, x2 - x1), max(0.0, y2 - y1)
+    return Box(x1, y1, *size, name, float(found["score"]), value, bool(found["decided"]), uncertainties)

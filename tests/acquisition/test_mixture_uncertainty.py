@@ -111,9 +111,11 @@ def test_a_case_by_hand() -> None:
     assert by_hand(types=["box_epistemic"]) == pytest.approx([0, -1, root, -1])
     assert by_hand(types=["box_aleatoric"]) == [0, -1, 0, -1]
     assert by_hand(types=EPISTEMIC) == pytest.approx([0, -1, math.sqrt(2), -1])
-    # the sum is of the images' maxima, which are of different objects: 1.22 + 0 is not the largest sum of one object
+    # images' maxima are summed: 1.22, -0.71 and 0 for image 0, 0, 1.41 and 1.22 for image 2
     both = by_hand(types=["class_aleatoric", "class_epistemic", "box_epistemic"], join="sum")
-    assert both == pytest.approx([root - 1 / math.sqrt(2), root - 1 / math.sqrt(2) - 1, math.sqrt(2) + root] + [both[1]])
+    assert both == pytest.approx(
+        [root - 1 / math.sqrt(2), root - 1 / math.sqrt(2) - 1, math.sqrt(2) + root, root - 1 / math.sqrt(2) - 1]
+    )
     assert by_hand(types=["class_aleatoric"], reduction="mean") == pytest.approx([0, -1, 0, -1], abs=1e-12)
 
 
