@@ -128,9 +128,9 @@ def leaves() -> list[str]:
 def test_every_leaf_composes_and_names_what_exists(leaf: str) -> None:
     register_experiments()
     group, _, name = leaf.partition("/")
-    # a leaf is of classification, of detection, of both, or of detectors with a pyramid
-    pyramid = ["data=digit_scenes", "model=retinanet_tiny"]
-    tasks = [[]] if group == "data" else [["data=digits"], ["data=digit_scenes"], pyramid]
+    # a leaf is of classification, of detection, of both, of detectors with a pyramid, or of those in two stages
+    detectors = [["data=digit_scenes", f"model={model}"] for model in ("retinanet_tiny", "faster_rcnn_tiny")]
+    tasks = [[]] if group == "data" else [["data=digits"], ["data=digit_scenes"], *detectors]
     faults = []
     for task in tasks:
         faults.append(fault_of([*task, f"{group}={name}"]))
