@@ -26,7 +26,7 @@ from alpl.modules.dense_output import (
     find,
     mirrored_anchors,
 )
-from alpl.modules.detector import AbstractDetector, AbstractTrainableDetector, Suppression
+from alpl.modules.detector import AbstractDetectorEnsemble, AbstractTrainableDetector, Suppression
 from alpl.modules.dropout import dropouts, dropped
 from alpl.modules.padding import content_average, pyramid_average
 from alpl.predictions import Need, Predictions
@@ -202,7 +202,7 @@ class AbstractDenseDetector(AbstractTrainableDetector):
 
 
 @final
-class DenseEnsemble(AbstractDetector):
+class DenseEnsemble(AbstractDetectorEnsemble[AbstractDenseDetector]):
     """Several trained detectors with the same anchors: means of posterior, centerness and deltas of each anchor.
 
     Views are the members, aligned by their anchor.
@@ -211,24 +211,9 @@ class DenseEnsemble(AbstractDetector):
         members: at least one.
     """
 
-    def __init__(self, members: Sequence[AbstractDenseDetector]) -> None:
-        first = members[0]
-        super().__init__(
-            num_classes=first.num_classes,
-            metric=first.make_metric,
-            evaluation=first.evaluation,
-            acquisition=first.acquisition,
-        )
-        self.members = nn.ModuleList(members)
-
-    @property
-    def provides(self) -> Need:
-        """Posterior, boxes, views and image features."""
-        return Need.POSTERIOR | Need.BOXES | Need.IMAGE_FEATURES | Need.VIEWS
-
     def detect(self, batch: Batch, suppression: Suppression, needs: Need) -> Predictions:
         """See the base class; image features are those of the first member."""
-        members: list[AbstractDenseDetector] = list(self.members)  # type: ignore[arg-type]
+        members = self.detectors
         trunk = members[0].network.backbone.trunk(batch.images)
         maps = members[0].network.backbone.pyramid(trunk)
         outputs = [members[0].output_of(maps, batch.images)]

@@ -6,11 +6,11 @@ Axes: B images of a batch, D detections of the batch, K foreground classes.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Generic, TypeVar, cast, final
 
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
 from alpl.data.batch import Batch
@@ -92,6 +92,37 @@ class AbstractDetector(AbstractModule):
     def test_results(self) -> dict[str, Any]:
         """``test/map`` in [0, 1], other averages that the metric knows, and ``test/map_per_class``."""
         return named_results(self.metric)
+
+
+DetectorT = TypeVar("DetectorT", bound=AbstractDetector)
+
+
+class AbstractDetectorEnsemble(AbstractDetector, Generic[DetectorT]):
+    """Several trained detectors of one kind; classes, metric and suppression are those of the first.
+
+    Args:
+        members: at least one.
+    """
+
+    def __init__(self, members: Sequence[DetectorT]) -> None:
+        first = members[0]
+        super().__init__(
+            num_classes=first.num_classes,
+            metric=first.make_metric,
+            evaluation=first.evaluation,
+            acquisition=first.acquisition,
+        )
+        self.members = nn.ModuleList(members)
+
+    @property
+    def detectors(self) -> list[DetectorT]:
+        """The members."""
+        return cast("list[DetectorT]", list(self.members))
+
+    @property
+    def provides(self) -> Need:
+        """What every detector provides, and views: the members."""
+        return Need.POSTERIOR | Need.BOXES | Need.IMAGE_FEATURES | Need.VIEWS
 
 
 class AbstractTrainableDetector(AbstractDetector, AbstractTrainableModule):

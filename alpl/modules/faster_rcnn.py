@@ -17,7 +17,7 @@ from torchmetrics import MeanMetric
 from alpl.data.batch import Batch
 from alpl.errors import ConfigError
 from alpl.modules.base import AbstractModule, no_loss
-from alpl.modules.detector import AbstractDetector, AbstractTrainableDetector, Suppression, input_sizes
+from alpl.modules.detector import AbstractDetectorEnsemble, AbstractTrainableDetector, Suppression, input_sizes
 from alpl.modules.dropout import dropouts, dropped
 from alpl.modules.padding import content_average
 from alpl.modules.region_detections import ChosenProposals, RegionDetections
@@ -156,7 +156,7 @@ class FasterRcnnDetector(AbstractTrainableDetector):
 
 
 @final
-class FasterRcnnEnsemble(AbstractDetector):
+class FasterRcnnEnsemble(AbstractDetectorEnsemble[FasterRcnnDetector]):
     """Several trained detectors: the first one's proposals, and the mean of what all say about each of them.
 
     Every member reads its own maps there; posterior and class-specific deltas are averaged. Views are the members.
@@ -165,24 +165,9 @@ class FasterRcnnEnsemble(AbstractDetector):
         members: at least one.
     """
 
-    def __init__(self, members: Sequence[FasterRcnnDetector]) -> None:
-        first = members[0]
-        super().__init__(
-            num_classes=first.num_classes,
-            metric=first.make_metric,
-            evaluation=first.evaluation,
-            acquisition=first.acquisition,
-        )
-        self.members = nn.ModuleList(members)
-
-    @property
-    def provides(self) -> Need:
-        """Posterior, boxes, views and image features."""
-        return Need.POSTERIOR | Need.BOXES | Need.IMAGE_FEATURES | Need.VIEWS
-
     def detect(self, batch: Batch, suppression: Suppression, needs: Need) -> Predictions:
         """See the base class; image features are those of the first member."""
-        networks: list[FasterRcnn] = [member.network for member in self.members]  # type: ignore[misc]
+        networks = [member.network for member in self.detectors]
         first = networks[0]
         trunk = first.backbone.trunk(batch.images)
         maps = first.backbone.pyramid(trunk)

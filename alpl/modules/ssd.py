@@ -20,7 +20,7 @@ from alpl.losses.multibox import Kind, multibox_loss
 from alpl.modules.base import AbstractModule, no_loss
 from alpl.modules.consistency import FlipConsistency
 from alpl.modules.detection_features import AbstractDetectionFeatures
-from alpl.modules.detector import AbstractDetector, AbstractTrainableDetector, Suppression
+from alpl.modules.detector import AbstractDetectorEnsemble, AbstractTrainableDetector, Suppression
 from alpl.modules.dropout import dropouts, dropped
 from alpl.modules.fit_share import steps_of
 from alpl.modules.prior_detections import PriorDetections, posterior_of
@@ -213,7 +213,7 @@ class SsdDetector(AbstractTrainableDetector):
 
 
 @final
-class SsdEnsemble(AbstractDetector):
+class SsdEnsemble(AbstractDetectorEnsemble[SsdDetector]):
     """Several trained detectors with the same priors: mean posterior and mean deltas of each prior, one suppression.
 
     Views are the members, aligned by their prior.
@@ -223,26 +223,14 @@ class SsdEnsemble(AbstractDetector):
     """
 
     def __init__(self, members: Sequence[SsdDetector]) -> None:
-        first = members[0]
-        super().__init__(
-            num_classes=first.num_classes,
-            metric=first.make_metric,
-            evaluation=first.evaluation,
-            acquisition=first.acquisition,
-        )
-        self.members = nn.ModuleList(members)
+        super().__init__(members)
         self.priors: Tensor
-        self.register_buffer("priors", first.priors, persistent=False)
-
-    @property
-    def provides(self) -> Need:
-        """What every detector provides, and views."""
-        return Need.POSTERIOR | Need.BOXES | Need.IMAGE_FEATURES | Need.VIEWS
+        self.register_buffer("priors", members[0].priors, persistent=False)
 
     def detect(self, batch: Batch, suppression: Suppression, needs: Need) -> Predictions:
         """See the base class; image features are those of the first member."""
         check_fills(batch)
-        outputs: list[SsdOutput] = [member.network(batch.images) for member in self.members]  # type: ignore[operator]
+        outputs: list[SsdOutput] = [member.network(batch.images) for member in self.detectors]
         posteriors = torch.stack([posterior_of(output.logits) for output in outputs])
         deltas = torch.stack([output.deltas for output in outputs]).mean(0)
         found = PriorDetections.find(posteriors.mean(0), deltas, self.priors, suppression)
