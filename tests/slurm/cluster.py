@@ -202,7 +202,7 @@ SchedulerParameters=sched_interval=5
 SlurmdParameters=config_overrides
 MpiDefault=none
 ReturnToService=2
-KillWait=5
+KillWait=2
 NodeName={host} NodeAddr=127.0.0.1 CPUs={num_cpus}
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """

@@ -22,7 +22,7 @@ from alpl.run_folder import RunFolder
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 SWEEP = (
-    "-m", "acquisition=random,dispersion", "seed=0,1,2", "schedule.cycles=1", "trainer.max_epochs=60",
+    "-m", "acquisition=random,dispersion", "seed=0,1,2", "schedule.cycles=1", "trainer.max_epochs=200",
     "checkpoint_every_s=0",
 )  # fmt: skip
 NUM_RUNS = 6
