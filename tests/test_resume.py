@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,12 @@ def test_the_same_command_again_does_nothing(tmp_path: Path) -> None:
 def test_a_signal_is_no_success(tmp_path: Path, number: signal.Signals) -> None:
     """A job that a cluster stops must not look finished; the same command goes on."""
     overrides = [*RUN, f"paths.runs={tmp_path}", "trainer.max_epochs=400", "schedule.cycles=0"]
-    process = subprocess.Popen([sys.executable, "-m", "alpl", *overrides], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "alpl", *overrides],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a background job's children ignore it
+    )
     for _ in range(600):
         if list(tmp_path.rglob("fit_0.ckpt")):
             break
