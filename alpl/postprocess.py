@@ -36,39 +36,6 @@ class Detections(NamedTuple):
         return Detections(*(part[chosen] for part in self))
 
 
-def detect(
-    scores: Tensor,
-    boxes: Tensor,
-    *,
-    score_thresh: float,
-    nms_thresh: float,
-    pre_nms_top_k: int,
-    max_detections: int | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Detect in one image; see :func:`detect_batch`.
-
-    Args:
-        scores: ``Float[P K]``.
-        boxes: ``Float[P 4]`` xyxy.
-        score_thresh: see :func:`detect_batch`, also for the others.
-        nms_thresh: of IoU.
-        pre_nms_top_k: of a class.
-        max_detections: of the image.
-
-    Returns:
-        Sources ``Long[D]``, labels ``Long[D]`` and scores ``Float[D]``, highest score first.
-    """
-    found = detect_batch(
-        scores[None],
-        boxes[None],
-        score_thresh=score_thresh,
-        nms_thresh=nms_thresh,
-        pre_nms_top_k=pre_nms_top_k,
-        max_detections=max_detections,
-    )
-    return found.sources, found.labels, found.scores
-
-
 def detect_batch(
     scores: Tensor,
     boxes: Tensor,

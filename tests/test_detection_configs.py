@@ -3,7 +3,7 @@
 import hydra
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from configs import composed
 from omegaconf import DictConfig, OmegaConf
 
 from alpl.config import CONF, check_config
@@ -11,11 +11,6 @@ from alpl.errors import ConfigError
 from alpl.networks.priors import COCO_300, VOC_300
 
 DATA = ("digit_scenes", "voc07", "voc12", "voc0712", "voc_folder", "coco2014", "coco2017", "coco_folder")
-
-
-def composed(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", list(overrides))
 
 
 def is_detector(path) -> bool:

@@ -1,15 +1,16 @@
 """The six tables of Elezi et al.: printed numbers, rows, and every row as a trial."""
 
-import csv
 import hashlib
+from functools import partial
 from pathlib import Path
 
+import configs
 import pytest
 from command import alpl
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from configs import checked
+from omegaconf import OmegaConf
 
-from alpl.config import CONF, EXPERIMENTS, check_config, register_experiments
+from alpl.config import EXPERIMENTS
 
 # SHA-256 of the printed numbers: nobody changes them by accident
 PRINTED = {
@@ -25,27 +26,9 @@ SMOKE = ("scale=smoke", "seed=0")
 NOT_SWEPT = {"elezi_as_released"}  # the released code, beside the rows of the paper
 
 
-def experiment(table: str) -> DictConfig:
-    config = OmegaConf.load(EXPERIMENTS / "elezi" / f"{table}.yaml")
-    assert isinstance(config, DictConfig)
-    return config
-
-
-def methods(table: str) -> list[str]:
-    return str(experiment(table).hydra.sweeper.params.method).split(",")
-
-
-def printed(table: str) -> dict[tuple[str, str], tuple[str, str]]:
-    with (EXPERIMENTS / "elezi" / f"{table}.paper.csv").open() as stream:
-        return {(line["row"], line["column"]): (line["mean"], line["std"]) for line in csv.DictReader(stream)}
-
-
-def composed(*overrides: str) -> DictConfig:
-    register_experiments()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", list(overrides))
-    check_config(config)
-    return config
+experiment = partial(configs.experiment, "elezi")
+methods = partial(configs.methods, "elezi")
+printed = partial(configs.printed, "elezi")
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -77,11 +60,11 @@ def test_every_printed_row_is_swept(table: str) -> None:
 @pytest.mark.parametrize("table", TABLES)
 def test_every_row_composes_in_full_and_as_a_trial(table: str) -> None:
     for method in methods(table):
-        full = composed(f"experiment=elezi/{table}", f"method={method}")
+        full = checked(f"experiment=elezi/{table}", f"method={method}")
         assert full.trainer.max_steps == 120_000 and full.model.scheduler.milestones == [80_000, 100_000]
         assert full.schedule.initial.seed == 0 and full.schedule.budget == 1000 and full.schedule.cycles == 5
         assert full.data.batch_size == 32 and full.data.augment.size == 300
-        trial = composed(f"experiment=elezi/{table}", "scale=smoke", f"method={method}")
+        trial = checked(f"experiment=elezi/{table}", "scale=smoke", f"method={method}")
         assert trial.data.source._target_.endswith("DigitScenes") and trial.data.augment.size == 96
         assert trial.schedule.cycles == 1 and trial.trainer.max_epochs == 3
         # what a row is stays what it is
@@ -90,29 +73,29 @@ def test_every_row_composes_in_full_and_as_a_trial(table: str) -> None:
 
 
 def test_rows_are_what_the_paper_says() -> None:
-    ours = composed("experiment=elezi/table1", "method=elezi")
+    ours = checked("experiment=elezi/table1", "method=elezi")
     assert (ours.acquisition.measure, ours.acquisition.score_thresh) == ("product", 0.5)
     assert (ours.pseudo_labels.score_thresh, ours.data.labeled_fraction) == (0.99, 0.5)
     assert (ours.model.consistency.pairing, ours.model.consistency.ramp) == ("as_written", None)
     assert ours.schedule.initial.size == 2000
-    everything = composed("experiment=elezi/table2", "method=elezi_no_tau1")
+    everything = checked("experiment=elezi/table2", "method=elezi_no_tau1")
     assert (everything.acquisition.score_thresh, everything.pseudo_labels.score_thresh) == (0.0, 0.99)
     assert everything.schedule.initial.size == 5000 and everything.model.layout.min_sizes[0] == 21
-    released = composed("experiment=elezi/table1", "method=elezi_as_released")
+    released = checked("experiment=elezi/table1", "method=elezi_as_released")
     assert (released.acquisition.measure, released.acquisition.candidates) == ("two_stage", 3000)
     assert (released.model.consistency.pairing, released.model.consistency.ramp) == ("as_released", "as_released")
-    combined = composed("experiment=elezi/table3", "method=ssl_combined")
+    combined = checked("experiment=elezi/table3", "method=ssl_combined")
     assert combined.pseudo_labels is None and combined.acquisition.score_thresh == 0.0
-    random = composed("experiment=elezi/table1", "method=random")
+    random = checked("experiment=elezi/table1", "method=random")
     assert random.model.consistency is None and random.data.labeled_fraction == 1.0 and random.pseudo_labels is None
-    dropout = composed("experiment=elezi/table1", "method=detection_mc_dropout")
+    dropout = checked("experiment=elezi/table1", "method=detection_mc_dropout")
     assert (dropout.model.network.dropout, dropout.model.num_passes) == (0.1, 25)
     assert dropout.model.acquisition.score_thresh < dropout.acquisition.score_thresh  # else some would be lost
-    shares = {method: composed("experiment=elezi/table6", f"method={method}") for method in methods("table6")}
+    shares = {method: checked("experiment=elezi/table6", f"method={method}") for method in methods("table6")}
     assert {method: config.data.labeled_fraction for method, config in shares.items()} == {
         "ssl_combined_unbalanced": "random", "ssl_combined_quarter": 0.25, "ssl_combined": 0.5,
     }  # fmt: skip
-    tops = [composed("experiment=elezi/table5", f"method=elezi_top{share}") for share in (20, 30, 40)]
+    tops = [checked("experiment=elezi/table5", f"method=elezi_top{share}") for share in (20, 30, 40)]
     assert [config.pseudo_labels.fraction for config in tops] == [0.2, 0.3, 0.4]
     assert all(config.acquisition.score_thresh == 0.0 for config in tops)
 

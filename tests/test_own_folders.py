@@ -69,7 +69,10 @@ def real(variable: str, *folders: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("model", "steps", "least"), [("ssd_tiny", 150, 0.3), ("retinanet_tiny", 250, 0.1)])
+@pytest.mark.parametrize(
+    ("model", "steps", "least"),
+    [("ssd_tiny", 150, 0.3), ("retinanet_tiny", 250, 0.1), ("faster_rcnn_tiny", 150, 0.3)],
+)
 def test_blood_cells_are_learned(tmp_path: Path, model: str, steps: int, least: float) -> None:
     overrides = [*real("ALPL_BCCD_ROOT"), *SMALL, f"model={model}", "data.batch_size=8"]
     refused = alpl(tmp_path / "refused", *overrides, "trainer.max_steps=1")

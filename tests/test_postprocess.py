@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import alpl.postprocess
-from alpl.postprocess import Detections, detect, detect_batch, detect_candidates
+from alpl.postprocess import Detections, detect_batch, detect_candidates
 
 
 def _iou(a, b):
@@ -40,6 +40,12 @@ def _random_case(seed, num_priors=40, num_classes=3, levels=None):
     boxes = torch.cat([start, start + 8 + 16 * torch.rand(num_priors, 2, generator=generator)], 1).double()
     scores = torch.rand(num_priors, num_classes, generator=generator).double()
     return (scores * levels).round() / levels if levels else scores, boxes
+
+
+def detect(scores, boxes, **limits):
+    """The detections of one image: sources, labels, scores."""
+    found = detect_batch(scores[None], boxes[None], **limits)
+    return found.sources, found.labels, found.scores
 
 
 def _as_lists(found):

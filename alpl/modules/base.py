@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias, final
+from typing import Any, ClassVar, Literal, TypeAlias, final
 
 import torch
 from lightning.pytorch import LightningModule
@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from alpl.data.batch import Batch
 from alpl.errors import ConfigError
 from alpl.predictions import Need, Predictions
+from alpl.task import Task
 
 MakeOptimizer: TypeAlias = Callable[..., Optimizer]
 MakeScheduler: TypeAlias = Callable[[Optimizer], Any]
@@ -28,6 +29,9 @@ class AbstractModule(LightningModule, ABC):
 
     needs: Need = Need.NOTHING
     """What ``predict_step`` gives; the loop sets it before it lets the trainer predict."""
+
+    image_layers: int = 1
+    """Of how many maps the image features are the averages, one after the other."""
 
     results: dict[str, Any]
     """The results of the last test."""
@@ -69,6 +73,9 @@ class AbstractTrainableModule(AbstractModule):
         warmup: makes another schedule, which counts steps in any case, or None; the rate is the product of both, so
             they must be schedules that multiply (such as ``LinearLR`` and ``MultiStepLR``).
     """
+
+    task: ClassVar[Task] = Task.CLASSIFICATION
+    """What it learns; detectors say otherwise."""
 
     def __init__(
         self,

@@ -55,7 +55,7 @@ class Classifier(AbstractTrainableModule):
         super().__init__(**options)
         if num_passes < 1:
             raise ConfigError(f"model.num_passes must be >= 1, got {num_passes}")
-        self.network = network(num_classes=num_classes, in_channels=in_channels)
+        self.network = complete(network, "model.network", num_classes=num_classes, in_channels=in_channels)
         self.num_passes = num_passes
         self.num_classes = num_classes
         self.train_loss = MeanMetric()  # over all images of all processes, however many each had

@@ -13,11 +13,11 @@ from typing import Any, Literal, TypeAlias, final
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
 
 from alpl.data.batch import Batch
+from alpl.data.objects import Objects
 from alpl.errors import ConfigError
-from alpl.modules.base import AbstractModule, no_loss
+from alpl.modules.base import AbstractModule
 from alpl.modules.dense_output import (
     DenseOutput,
     Found,
@@ -26,51 +26,46 @@ from alpl.modules.dense_output import (
     find,
     mirrored_anchors,
 )
-from alpl.modules.detector import AbstractDetectorEnsemble, AbstractTrainableDetector, Suppression
-from alpl.modules.dropout import dropouts, dropped
+from alpl.modules.detector import AbstractDetectorEnsemble, Suppression
+from alpl.modules.dropout import dropouts
 from alpl.modules.padding import content_average, pyramid_average
+from alpl.modules.supervised import AbstractSupervisedDetector
+from alpl.networks.anchors import anchors_of
 from alpl.predictions import Need, Predictions
 
 FeatureSource: TypeAlias = Literal["pyramid", "class_tower"]
 ImageFeatureSource: TypeAlias = Literal["trunk", "pyramid"]
 
 
-class AbstractDenseDetector(AbstractTrainableDetector):
+class AbstractDenseDetector(AbstractSupervisedDetector):
     """Base of dense detectors; their networks are torchvision's, less its ``transform``: batches come as tensors.
 
     Args:
         network: a RetinaNet or FCOS of torchvision, whose backbone is an ``AbstractFpn``.
         num_classes: K.
-        num_passes: dropout passes of the heads where views are asked for (MC-dropout), V.
         feature_level: of the features of detections: null for the map that a detection comes from, at its cell; or the
             number of a map (0 is the finest), at the cell that the center of the detection's box is in.
         feature_source: "pyramid", the maps that the heads see, or "class_tower", what the class logits are computed
             from; both of the pyramid's width, F.
         image_feature_source: of the features of images: "trunk", the average of the backbone's last map (C5), or
             "pyramid", those of all maps that the heads see, the finest first (PPAL Table 1, "Global" and "FPN").
-        options: see :class:`alpl.modules.ssd.SsdDetector`.
+        options: num_passes and others, see :class:`alpl.modules.detector.AbstractTrainableDetector`.
 
     Raises:
         ConfigError: a number is out of range, or a source is not one of these.
     """
-
-    loss_names: dict[str, str]
-    """Our name of each of the network's losses."""
 
     def __init__(
         self,
         network: nn.Module,
         num_classes: int,
         *,
-        num_passes: int = 25,
         feature_level: int | None = None,
         feature_source: FeatureSource = "pyramid",
         image_feature_source: ImageFeatureSource = "trunk",
         **options: Any,
     ) -> None:
         super().__init__(num_classes=num_classes, **options)
-        if num_passes < 1:
-            raise ConfigError(f"model.num_passes must be >= 1, got {num_passes}")
         if feature_source not in ("pyramid", "class_tower"):
             raise ConfigError(f"model.feature_source must be pyramid or class_tower, got {feature_source!r}")
         if image_feature_source not in ("trunk", "pyramid"):
@@ -79,10 +74,9 @@ class AbstractDenseDetector(AbstractTrainableDetector):
         if feature_level is not None and not 0 <= feature_level < num_maps:
             raise ConfigError(f"model.feature_level must be null or 0 to {num_maps - 1}, got {feature_level}")
         self.network: Any = network
-        self.num_passes = num_passes
         self.feature_level, self.feature_source = feature_level, feature_source
         self.image_feature_source = image_feature_source
-        self.losses = nn.ModuleDict({name: MeanMetric() for name in self.loss_names.values()})
+        self.image_layers = num_maps if image_feature_source == "pyramid" else 1
 
     @property
     def provides(self) -> Need:
@@ -104,22 +98,10 @@ class AbstractDenseDetector(AbstractTrainableDetector):
         """Match and give the losses under the network's names."""
 
     @final
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Sum of the losses of the images that have targets, zero where there is none.
-
-        Pseudo-labeled images count as labeled ones: what is not among their objects is background.
-        """
-        for name, metric in self.losses.items():
-            self.log(f"train/{name}", metric, on_step=False, on_epoch=True)  # type: ignore[arg-type]
-        images = batch.images[batch.has_targets]
-        if not len(images):
-            return no_loss(self)
-        objects = [batch.targets.of(row) for row in range(len(images))]
+    def losses_of(self, images: Tensor, sizes: Tensor, objects: Sequence[Objects]) -> dict[str, Tensor]:
+        """See the base class; padding counts as background, as in torchvision."""
         targets = [{"boxes": each.boxes, "labels": each.labels} for each in objects]
-        found = self.compute_losses(self.output_of(self.network.backbone(images), images), targets)
-        for theirs, ours in self.loss_names.items():
-            self.losses[ours].update(found[theirs].detach())  # type: ignore[operator]
-        return torch.stack(list(found.values())).sum()
+        return self.compute_losses(self.output_of(self.network.backbone(images), images), targets)
 
     @final
     def output_of(self, maps: OrderedDict[str, Tensor], images: Tensor) -> DenseOutput:
@@ -130,21 +112,9 @@ class AbstractDenseDetector(AbstractTrainableDetector):
             found["cls_logits"].float(),
             found["bbox_regression"].float(),
             found["bbox_ctrness"].float() if "bbox_ctrness" in found else None,
-            self._anchors(features, images),
+            anchors_of(self.network.anchor_generator, features, images),
             tuple((map_.shape[2], map_.shape[3]) for map_ in features),
         )
-
-    def _anchors(self, maps: Sequence[Tensor], images: Tensor) -> Tensor:
-        """``Float32[P 4]``; all images of a batch have the same.
-
-        Not by the generator's ``forward``, whose anchors have the type of the maps: bfloat16 cannot tell pixel 301 from
-        pixel 302.
-        """
-        generator = self.network.anchor_generator
-        generator.set_cell_anchors(torch.float32, images.device)
-        grids = [list(map_.shape[2:]) for map_ in maps]
-        strides = [[size // side for size, side in zip(images.shape[2:], grid, strict=True)] for grid in grids]
-        return torch.cat(generator.grid_anchors(grids, strides))
 
     @final
     def detect(self, batch: Batch, suppression: Suppression, needs: Need) -> Predictions:
@@ -159,20 +129,17 @@ class AbstractDenseDetector(AbstractTrainableDetector):
         maps = self.network.backbone.pyramid(trunk)
         output = self.output_of(maps, batch.images)
         found = find([output], self.decode, batch, suppression)
-        at = (found.detections.row, found.detections.sources)
-        probs, views = output.logits[at].sigmoid(), None
+        at, views = (found.detections.row, found.detections.sources), None
         if Need.FLIP in needs:
             mirrored = self.network.head.class_logits(list(self.network.backbone(batch.images.flip(-1)).values()))
             partner = mirrored_anchors(output, batch.images.shape[-1])[at[1]]
-            views = torch.stack([probs, mirrored[at[0], partner].float().sigmoid()])
+            views = torch.stack([found.probs, mirrored[at[0], partner].float().sigmoid()])
         elif Need.VIEWS in needs:
-            with dropped(self.network.head):
-                passes = [self.network.head.class_logits(list(maps.values()))[at] for _ in range(self.num_passes)]
-            views = torch.stack(passes).float().sigmoid()
+            heads = self.network.head
+            views = self.dropout_passes(lambda: heads.class_logits(list(maps.values()))[at], heads).float().sigmoid()
         return found.predictions(
             batch,
             needs,
-            probs=probs if Need.POSTERIOR in needs else None,
             views=views,
             features=self._features(list(maps.values()), output, found, batch) if Need.FEATURES in needs else None,
             image_features=self.image_features(trunk, maps, batch) if Need.IMAGE_FEATURES in needs else None,
@@ -219,13 +186,10 @@ class DenseEnsemble(AbstractDetectorEnsemble[AbstractDenseDetector]):
         outputs = [members[0].output_of(maps, batch.images)]
         outputs += [each.output_of(each.network.backbone(batch.images), batch.images) for each in members[1:]]
         found = find(outputs, members[0].decode, batch, suppression)
-        at = (found.detections.row, found.detections.sources)
-        views = torch.stack([output.logits[at].sigmoid() for output in outputs])
+        views = torch.stack([output.probs_of(found.detections) for output in outputs])
         return found.predictions(
             batch,
             needs,
-            probs=views.mean(0) if Need.POSTERIOR in needs else None,
             views=views if Need.VIEWS in needs else None,
-            features=None,
             image_features=members[0].image_features(trunk, maps, batch) if Need.IMAGE_FEATURES in needs else None,
         )

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from alpl.data.batch import Batch
 from alpl.map_candidates import best_of_maps
-from alpl.modules.detector import Suppression, input_sizes
-from alpl.modules.padding import original_boxes
+from alpl.modules.detector import Suppression
+from alpl.modules.found import AbstractInputFound
+from alpl.modules.padding import clip
 from alpl.postprocess import Detections, detect_candidates
-from alpl.predictions import Form, Need, Posterior, Predictions
+from alpl.predictions import Form
 
 Decode: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """``Float[n 4]`` deltas and anchors -> ``Float[n 4]`` xyxy."""
@@ -38,6 +39,10 @@ class DenseOutput(NamedTuple):
     cells: tuple[tuple[int, int], ...]
     """Height and width of each map."""
 
+    def probs_of(self, detections: Detections) -> Tensor:
+        """``Float[D K]`` of the anchors that detections come from."""
+        return self.logits[detections.row, detections.sources].sigmoid()
+
     @property
     def lengths(self) -> list[int]:
         """How many of the P anchors each map has; the anchors of a cell are beside each other."""
@@ -46,37 +51,10 @@ class DenseOutput(NamedTuple):
 
 
 @final
-class Found(NamedTuple):
-    """The detections of a batch."""
+class Found(AbstractInputFound):
+    """The detections of a batch; posteriors are those of K independent classes."""
 
-    detections: Detections
-    """D of them."""
-    input_boxes: Tensor
-    """``Float[D 4]`` xyxy, pixels of the padded input."""
-
-    def predictions(
-        self,
-        batch: Batch,
-        needs: Need,
-        *,
-        probs: Tensor | None,
-        views: Tensor | None,
-        features: Tensor | None,
-        image_features: Tensor | None,
-    ) -> Predictions:
-        """Join with what else is given (``[D K]``, ``[V D K]``, ``[D F]``, ``[B F]``)."""
-        row, _, labels, scores = self.detections
-        return Predictions(
-            index=batch.index,
-            row=row,
-            posterior=None if probs is None else Posterior(probs, Form.SIGMOID),
-            labels=labels,
-            scores=scores,
-            boxes=original_boxes(self.input_boxes, row, batch) if Need.BOXES in needs else None,
-            features=features,
-            image_features=image_features,
-            views=None if views is None else Posterior(views, Form.SIGMOID),
-        )
+    form = Form.SIGMOID
 
 
 def find(outputs: Sequence[DenseOutput], decode: Decode, batch: Batch, suppression: Suppression) -> Found:
@@ -87,10 +65,11 @@ def find(outputs: Sequence[DenseOutput], decode: Decode, batch: Batch, suppressi
     candidates = best_of_maps(_scores(outputs), suppression.score_thresh, suppression.pre_nms_top_k)
     row, sources = candidates.row, candidates.sources
     deltas = _mean([output.deltas[row, sources] for output in outputs])
-    limits = input_sizes(batch)[row][:, [1, 0, 1, 0]].to(deltas)
-    boxes = torch.minimum(decode(deltas, outputs[0].anchors[sources]).clamp(min=0), limits)
+    boxes = clip(decode(deltas, outputs[0].anchors[sources]), row, batch)
     kept = detect_candidates(candidates, boxes, suppression.nms_thresh, suppression.max_detections)
-    return Found(candidates.at(kept), boxes[kept])
+    detections = candidates.at(kept)
+    probs = _mean([output.probs_of(detections) for output in outputs])
+    return Found(detections, probs, boxes[kept])
 
 
 def _scores(outputs: Sequence[DenseOutput]) -> Iterator[Tensor]:

@@ -1,6 +1,6 @@
 """What every detector is: one method that detects, from which test and prediction follow.
 
-Axes: B images of a batch, D detections of the batch, K foreground classes.
+Axes: B images of a batch, D detections of the batch, K foreground classes, V views.
 """
 
 from __future__ import annotations
@@ -8,14 +8,18 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast, final
+from typing import Any, Generic, Literal, TypeVar, cast, final
 
+import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
 from alpl.data.batch import Batch
+from alpl.errors import ConfigError
 from alpl.modules.base import AbstractModule, AbstractTrainableModule
+from alpl.modules.dropout import dropped
 from alpl.predictions import Need, Predictions
+from alpl.task import Task
 
 
 @final
@@ -59,7 +63,7 @@ class AbstractDetector(AbstractModule):
         super().__init__(**options)
         self.num_classes = num_classes
         self.make_metric = metric
-        self.metric = metric(num_classes=num_classes)
+        self.metric = complete(metric, "model.metric", num_classes=num_classes)
         self.evaluation, self.acquisition = evaluation, acquisition
 
     @abstractmethod
@@ -70,6 +74,11 @@ class AbstractDetector(AbstractModule):
         by image. Boxes are in pixels of the original images (``batch.sizes``).
         """
 
+    @property
+    def tested(self) -> AbstractDetector:
+        """Who detects in a test."""
+        return self
+
     @final
     def predict_batch(self, batch: Batch, needs: Need) -> Predictions:
         """See the base class; I = D."""
@@ -78,7 +87,7 @@ class AbstractDetector(AbstractModule):
     @final
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Tell the metric the detections and the objects of each image."""
-        found = self.detect(batch, self.evaluation, Need.BOXES)
+        found = self.tested.detect(batch, self.evaluation, Need.BOXES)
         assert found.boxes is not None and found.labels is not None and found.scores is not None, "they were asked for"
         images = []
         for row in range(len(batch.images)):
@@ -94,7 +103,7 @@ class AbstractDetector(AbstractModule):
         return named_results(self.metric)
 
 
-DetectorT = TypeVar("DetectorT", bound=AbstractDetector)
+DetectorT = TypeVar("DetectorT", bound="AbstractTrainableDetector")
 
 
 class AbstractDetectorEnsemble(AbstractDetector, Generic[DetectorT]):
@@ -120,13 +129,49 @@ class AbstractDetectorEnsemble(AbstractDetector, Generic[DetectorT]):
         return cast("list[DetectorT]", list(self.members))
 
     @property
+    def tested(self) -> AbstractDetector:
+        """All members together, or the first one where they say so."""
+        first = self.detectors[0]
+        return self if first.tested_members == "all" else first
+
+    @property
     def provides(self) -> Need:
         """What every detector provides, and views: the members."""
         return Need.POSTERIOR | Need.BOXES | Need.IMAGE_FEATURES | Need.VIEWS
 
 
 class AbstractTrainableDetector(AbstractDetector, AbstractTrainableModule):
-    """A detector that is trained; ``options`` are those of both bases."""
+    """A detector that is trained.
+
+    Args:
+        num_passes: dropout passes where views are asked for (MC-dropout), V.
+        tested_members: who of an ensemble detects in a test: ``all`` or the ``first``, as the works print it (AL-MDN,
+            Tables 4 and 5: in the first cycle Random and Ensemble have the same mAP).
+        options: metric, evaluation, acquisition, see :class:`AbstractDetector`; optimizer, scheduler,
+            scheduler_interval, warmup, see :class:`alpl.modules.base.AbstractTrainableModule`.
+
+    Raises:
+        ConfigError: ``num_passes`` is less than 1, or ``tested_members`` is neither.
+    """
+
+    task = Task.DETECTION
+
+    def __init__(
+        self, *, num_passes: int = 25, tested_members: Literal["all", "first"] = "all", **options: Any
+    ) -> None:
+        super().__init__(**options)
+        if num_passes < 1:
+            raise ConfigError(f"model.num_passes must be >= 1, got {num_passes}")
+        if tested_members not in ("all", "first"):
+            raise ConfigError(f"model.tested_members must be all or first, got {tested_members!r}")
+        self.num_passes = num_passes
+        self.tested_members = tested_members
+
+    @final
+    def dropout_passes(self, ask: Callable[[], Tensor], layers: nn.Module) -> Tensor:
+        """``[V ...]``: what is given when asked V times while these layers drop; the rest is as in evaluation."""
+        with dropped(layers):
+            return torch.stack([ask() for _ in range(self.num_passes)])
 
 
 def named_results(metric: Metric) -> dict[str, Any]:

@@ -11,64 +11,58 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias, final
 
 import torch
-from torch import Tensor, nn
-from torchmetrics import MeanMetric
+from torch import Tensor
 
 from alpl.data.batch import Batch
+from alpl.data.objects import Objects
 from alpl.errors import ConfigError
-from alpl.modules.base import AbstractModule, no_loss
-from alpl.modules.detector import AbstractDetectorEnsemble, AbstractTrainableDetector, Suppression, input_sizes
-from alpl.modules.dropout import dropouts, dropped
+from alpl.modules.base import AbstractModule
+from alpl.modules.detector import AbstractDetectorEnsemble, Suppression, input_sizes
+from alpl.modules.dropout import dropouts
 from alpl.modules.padding import content_average
 from alpl.modules.region_detections import ChosenProposals, RegionDetections
+from alpl.modules.supervised import AbstractSupervisedDetector
 from alpl.networks.faster_rcnn import FasterRcnn, RegionOutput
 from alpl.predictions import Need, Predictions
 
 RegionFeatures: TypeAlias = Literal["head", "roi"]
 
-LOSS_NAMES = {
-    "loss_objectness": "objectness_loss",
-    "loss_rpn_box_reg": "proposal_localization_loss",
-    "loss_classifier": "classification_loss",
-    "loss_box_reg": "localization_loss",
-}
-"""Our name of each of torchvision's losses."""
-
 
 @final
-class FasterRcnnDetector(AbstractTrainableDetector):
+class FasterRcnnDetector(AbstractSupervisedDetector):
     """Faster R-CNN; a detection's source is its proposal.
 
     Args:
         network: makes the network from ``num_outputs``.
         num_classes: K.
-        num_passes: dropout passes of the box head where views are asked for (MC-dropout), V.
         features: of detections: "head", what the predictor sees (F = ``head_width``), or "roi", the average of the
             region that is read from the pyramid (F is its width); both of the proposal, before its box is refined.
-        options: metric, evaluation, acquisition, see :class:`alpl.modules.detector.AbstractDetector`; optimizer,
-            scheduler, scheduler_interval, warmup, see :class:`alpl.modules.base.AbstractTrainableModule`.
+        options: num_passes and others, see :class:`alpl.modules.detector.AbstractTrainableDetector`.
 
     Raises:
-        ConfigError: ``num_passes`` is less than 1, or ``features`` is not one of these.
+        ConfigError: a number is out of range, or ``features`` is not one of these.
     """
+
+    loss_names = {  # noqa: RUF012
+        "loss_objectness": "objectness_loss",
+        "loss_rpn_box_reg": "proposal_localization_loss",
+        "loss_classifier": "classification_loss",
+        "loss_box_reg": "localization_loss",
+    }
 
     def __init__(
         self,
         network: Callable[..., FasterRcnn],
         num_classes: int,
         *,
-        num_passes: int = 25,
         features: RegionFeatures = "head",
         **options: Any,
     ) -> None:
         super().__init__(num_classes=num_classes, **options)
-        if num_passes < 1:
-            raise ConfigError(f"model.num_passes must be >= 1, got {num_passes}")
         if features not in ("head", "roi"):
             raise ConfigError(f"model.features must be head or roi, got {features!r}")
-        self.network = network(num_outputs=num_classes + 1)
-        self.num_passes, self.features = num_passes, features
-        self.losses = nn.ModuleDict({name: MeanMetric() for name in LOSS_NAMES.values()})
+        self.network = complete(network, "model.network", num_outputs=num_classes + 1)
+        self.features = features
 
     @property
     def provides(self) -> Need:
@@ -86,22 +80,10 @@ class FasterRcnnDetector(AbstractTrainableDetector):
         """Ask trained members together."""
         return FasterRcnnEnsemble([member for member in members if isinstance(member, FasterRcnnDetector)])
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Sum of the four losses of the images that have targets, zero where there is none.
-
-        Pseudo-labeled images count as labeled ones: what is not among their objects is background.
-        """
-        for name, metric in self.losses.items():
-            self.log(f"train/{name}", metric, on_step=False, on_epoch=True)  # type: ignore[arg-type]
-        images = batch.images[batch.has_targets]
-        if not len(images):
-            return no_loss(self)
-        objects = [batch.targets.of(row) for row in range(len(images))]
+    def losses_of(self, images: Tensor, sizes: Tensor, objects: Sequence[Objects]) -> dict[str, Tensor]:
+        """See the base class."""
         targets = [{"boxes": each.boxes, "labels": each.labels + 1} for each in objects]
-        found = self.network.losses(images, sizes_of(batch, batch.has_targets), targets)
-        for theirs, ours in LOSS_NAMES.items():
-            self.losses[ours].update(found[theirs].detach())  # type: ignore[operator]
-        return torch.stack(list(found.values())).sum()
+        return self.network.losses(images, pairs_of(sizes), targets)
 
     def detect(self, batch: Batch, suppression: Suppression, needs: Need) -> Predictions:
         """See the base class, and :meth:`alpl.modules.region_detections.RegionDetections.find`.
@@ -121,7 +103,9 @@ class FasterRcnnDetector(AbstractTrainableDetector):
         if Need.FLIP in needs:
             views = self._flip_views(batch, probs, chosen)
         elif Need.VIEWS in needs:
-            views = self._dropout_views(output.hidden[chosen.places])[:, chosen.of_detections]
+            hidden = output.hidden[chosen.places]
+            views = self.dropout_passes(lambda: self.network.logits(hidden), self.network.roi_heads).softmax(-1)
+            views = views[:, chosen.of_detections]
         return found.predictions(
             batch,
             needs,
@@ -137,12 +121,6 @@ class FasterRcnnDetector(AbstractTrainableDetector):
         maps = self.network.backbone(flipped)
         mirrored = self.network.regions(maps, chosen.mirrored(flipped.shape[-1]), flipped).logits.softmax(-1)
         return torch.stack([probs[chosen.places], mirrored])[:, chosen.of_detections]
-
-    def _dropout_views(self, hidden: Tensor) -> Tensor:
-        """``[n F]`` -> ``Float[V n C]``."""
-        with dropped(self.network.roi_heads):
-            passes = [self.network.logits(hidden) for _ in range(self.num_passes)]
-        return torch.stack(passes).softmax(-1)
 
     def _features(
         self, maps: OrderedDict[str, Tensor], batch: Batch, output: RegionOutput, chosen: ChosenProposals
@@ -191,7 +169,11 @@ def _uncertainties(output: RegionOutput, found: RegionDetections) -> Tensor:
     return output.heads.uncertainties(output.classes[sources], output.boxes[sources, labels + 1], labels)
 
 
-def sizes_of(batch: Batch, chosen: Tensor | None = None) -> list[tuple[int, int]]:
-    """Height and width of each image within the padded input, or of some (``Bool[B]``)."""
-    sizes = input_sizes(batch)
-    return [(height, width) for height, width in (sizes if chosen is None else sizes[chosen]).tolist()]
+def sizes_of(batch: Batch) -> list[tuple[int, int]]:
+    """Height and width of each image within the padded input."""
+    return pairs_of(input_sizes(batch))
+
+
+def pairs_of(sizes: Tensor) -> list[tuple[int, int]]:
+    """``Long[B 2]`` as torchvision wants it."""
+    return [(height, width) for height, width in sizes.tolist()]

@@ -22,6 +22,11 @@ def original_boxes(boxes: Tensor, row: Tensor, batch: Batch) -> Tensor:
     return boxes * ratios[row][:, [1, 0, 1, 0]]
 
 
+def clip(boxes: Tensor, row: Tensor, batch: Batch) -> Tensor:
+    """``Float[D 4]`` in pixels of the padded input -> the same within the images without their padding."""
+    return torch.minimum(boxes.clamp(min=0), input_sizes(batch)[row][:, [1, 0, 1, 0]].to(boxes))
+
+
 def content_average(trunk: OrderedDict[str, Tensor], batch: Batch) -> Tensor:
     """``Float[B F]``: average of the backbone's last map over the cells of each image without its padding."""
     return _average(next(reversed(trunk.values())).float(), batch)

@@ -13,25 +13,26 @@ from torch import Tensor
 from alpl.data.batch import Batch
 from alpl.modules.consistency import corners
 from alpl.modules.detector import Suppression
+from alpl.modules.found import AbstractFound
 from alpl.networks.box_coding import decode, to_absolute
-from alpl.postprocess import Detections, detect_batch
-from alpl.predictions import Form, Need, Posterior, Predictions
+from alpl.postprocess import detect_batch
+from alpl.predictions import Form
 
 
 @final
-@dataclass(frozen=True)
-class PriorDetections:
+@dataclass(frozen=True, eq=False)
+class PriorDetections(AbstractFound):
     """The detections of a batch, and all posteriors and boxes that they were chosen from.
 
     Args:
         probs: ``Float[B P C]``.
         boxes: ``Float[B P 4]`` cxcywh, each side of the image is 1.
-        detections: D of them.
     """
+
+    form = Form.BACKGROUND
 
     probs: Tensor
     boxes: Tensor
-    detections: Detections
 
     @classmethod
     def find(cls, probs: Tensor, deltas: Tensor, priors: Tensor, suppression: Suppression) -> PriorDetections:
@@ -54,7 +55,7 @@ class PriorDetections:
             pre_nms_top_k=suppression.pre_nms_top_k,
             max_detections=suppression.max_detections,
         )
-        return cls(probs, boxes, detections)
+        return cls(detections, probs, boxes)
 
     @property
     def unit_boxes(self) -> Tensor:
@@ -66,43 +67,14 @@ class PriorDetections:
         sources = self.detections.sources
         return values[self.detections.row, sources if partner is None else partner[sources]]
 
-    def predictions(
-        self,
-        batch: Batch,
-        needs: Need,
-        *,
-        image_features: Tensor,
-        views: Tensor | None = None,
-        features: Tensor | None = None,
-        predicted_loss: Tensor | None = None,
-        uncertainties: Tensor | None = None,
-    ) -> Predictions:
-        """Give what ``needs`` names.
+    def posterior(self) -> Tensor:
+        """See the base class."""
+        return self.of(self.probs)
 
-        Args:
-            batch: B images and the sizes of their originals.
-            needs: what the result holds.
-            image_features: ``[B F]``.
-            views: ``Float[V D C]``, where needed.
-            features: ``Float[D F]``, where needed.
-            predicted_loss: ``Float[B]``, where needed.
-            uncertainties: ``Float[D 4]``, where needed.
-        """
+    def boxes_in(self, batch: Batch) -> Tensor:
+        """See the base class."""
         assert batch.sizes is not None, "detection batches carry the sizes of the original images"
-        row = self.detections.row
-        return Predictions(
-            index=batch.index,
-            row=row,
-            posterior=Posterior(self.of(self.probs), Form.BACKGROUND) if Need.POSTERIOR in needs else None,
-            labels=self.detections.labels,
-            scores=self.detections.scores,
-            boxes=to_absolute(self.of(self.boxes), batch.sizes[row]) if Need.BOXES in needs else None,
-            features=features,
-            image_features=image_features.float() if Need.IMAGE_FEATURES in needs else None,
-            views=None if views is None else Posterior(views, Form.BACKGROUND),
-            predicted_loss=predicted_loss,
-            uncertainties=uncertainties,
-        )
+        return to_absolute(self.of(self.boxes), batch.sizes[self.detections.row])
 
 
 def posterior_of(logits: Tensor) -> Tensor:

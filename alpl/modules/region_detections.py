@@ -13,26 +13,22 @@ import torch
 from torch import Tensor
 
 from alpl.data.batch import Batch
-from alpl.modules.detector import Suppression, input_sizes
-from alpl.modules.padding import original_boxes
+from alpl.modules.detector import Suppression
+from alpl.modules.found import AbstractInputFound
+from alpl.modules.padding import clip
 from alpl.networks.faster_rcnn import FasterRcnn
 from alpl.postprocess import Detections, best_of_classes, detect_candidates
-from alpl.predictions import Form, Need, Posterior, Predictions
+from alpl.predictions import Form
 
 MIN_SIDE = 1e-2
 """Pixels of the input: a candidate with a smaller side after clipping is none (torchvision's number)."""
 
 
 @final
-class RegionDetections(NamedTuple):
-    """The detections of a batch."""
+class RegionDetections(AbstractInputFound):
+    """The detections of a batch; their sources are counted through all R proposals of the batch."""
 
-    detections: Detections
-    """D of them; their sources are counted through all R proposals of the batch."""
-    probs: Tensor
-    """``Float[R C]``."""
-    input_boxes: Tensor
-    """``Float[D 4]`` xyxy, pixels of the padded input."""
+    form = Form.BACKGROUND
 
     @classmethod
     def find(
@@ -61,39 +57,14 @@ class RegionDetections(NamedTuple):
         joined = torch.cat(list(proposals))
         sources, labels = (probs[:, 1:] > suppression.score_thresh).nonzero(as_tuple=True)
         row = rows_of(proposals)[sources]
-        boxes = network.decode(deltas[sources, labels + 1], joined[sources])
-        boxes = torch.minimum(boxes.clamp(min=0), input_sizes(batch)[row][:, [1, 0, 1, 0]].to(boxes))
+        boxes = clip(network.decode(deltas[sources, labels + 1], joined[sources]), row, batch)
         chosen = ((boxes[:, 2:] - boxes[:, :2]) >= MIN_SIDE).all(1).nonzero().flatten()
         candidates = Detections(row, sources, labels, probs[sources, labels + 1]).at(chosen)
         best = best_of_classes(candidates, suppression.pre_nms_top_k)
         candidates, boxes = candidates.at(best), boxes[chosen[best]]
         kept = detect_candidates(candidates, boxes, suppression.nms_thresh, suppression.max_detections)
-        return cls(candidates.at(kept), probs, boxes[kept])
-
-    def predictions(
-        self,
-        batch: Batch,
-        needs: Need,
-        *,
-        views: Tensor | None = None,
-        features: Tensor | None = None,
-        image_features: Tensor | None = None,
-        uncertainties: Tensor | None = None,
-    ) -> Predictions:
-        """Join with what else is given (``Float[V D C]``, ``Float[D F]``, ``Float[B F]``, ``Float[D 4]``)."""
-        row, sources, labels, scores = self.detections
-        return Predictions(
-            index=batch.index,
-            row=row,
-            posterior=Posterior(self.probs[sources], Form.BACKGROUND) if Need.POSTERIOR in needs else None,
-            labels=labels,
-            scores=scores,
-            boxes=original_boxes(self.input_boxes, row, batch) if Need.BOXES in needs else None,
-            features=features,
-            image_features=image_features,
-            views=None if views is None else Posterior(views, Form.BACKGROUND),
-            uncertainties=uncertainties,
-        )
+        detections = candidates.at(kept)
+        return cls(detections, probs[detections.sources], boxes[kept])
 
 
 @final

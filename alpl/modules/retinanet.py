@@ -7,11 +7,11 @@ from typing import Any, final
 
 from torch import Tensor
 from torchvision.models.detection import RetinaNet
-from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from alpl.errors import ConfigError
 from alpl.modules.dense import AbstractDenseDetector
 from alpl.modules.dense_output import DenseOutput
+from alpl.networks.anchors import anchor_generator
 from alpl.networks.dense_heads import RetinaNetHeads
 from alpl.networks.fpn import AbstractFpn
 from alpl.networks.towers import Towers
@@ -60,7 +60,7 @@ class RetinaNetDetector(AbstractDenseDetector):
                 f"model.bg_iou_thresh must be in 0 to model.fg_iou_thresh, got {bg_iou_thresh} and {fg_iou_thresh}"
             )
         body = backbone()
-        anchors = _anchor_generator(anchor_sizes, aspect_ratios, body.num_maps)
+        anchors = anchor_generator(anchor_sizes, aspect_ratios, body.num_maps)
         num_anchors = anchors.num_anchors_per_location()[0]
         heads = RetinaNetHeads(body.out_channels, num_anchors, num_classes, towers, box_weights)
         limits = {"fg_iou_thresh": fg_iou_thresh, "bg_iou_thresh": bg_iou_thresh}
@@ -77,12 +77,3 @@ class RetinaNetDetector(AbstractDenseDetector):
         heads = {"cls_logits": output.logits, "bbox_regression": output.deltas}
         losses: dict[str, Tensor] = self.network.compute_loss(targets, heads, [output.anchors] * len(targets))
         return losses
-
-
-def _anchor_generator(sizes: Sequence[Sequence[float]], ratios: Sequence[float], num_maps: int) -> Any:
-    numbers = {len(each) for each in sizes}
-    if len(sizes) != num_maps or len(numbers) != 1 or 0 in numbers or not len(ratios):
-        raise ConfigError(f"model.anchor_sizes must be {num_maps} lists of equal length, one a map, got {sizes}")
-    if min(*(number for each in sizes for number in each), *ratios) <= 0:
-        raise ConfigError(f"model.anchor_sizes and model.aspect_ratios must be > 0, got {sizes} and {ratios}")
-    return AnchorGenerator(tuple(tuple(each) for each in sizes), (tuple(ratios),) * num_maps)

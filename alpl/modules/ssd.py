@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import torch
-from torch import Tensor, nn
-from torchmetrics import MeanMetric
+from torch import Tensor
 
 from alpl.data.batch import Batch
 from alpl.data.objects import Objects
@@ -21,9 +20,10 @@ from alpl.modules.base import AbstractModule, no_loss
 from alpl.modules.consistency import FlipConsistency
 from alpl.modules.detection_features import AbstractDetectionFeatures
 from alpl.modules.detector import AbstractDetectorEnsemble, AbstractTrainableDetector, Suppression
-from alpl.modules.dropout import dropouts, dropped
+from alpl.modules.dropout import dropouts
 from alpl.modules.fit_share import steps_of
 from alpl.modules.prior_detections import PriorDetections, posterior_of
+from alpl.modules.training_means import TrainingMeans
 from alpl.networks.loss_prediction import LossPrediction
 from alpl.networks.priors import PriorLayout
 from alpl.networks.ssd import Ssd, SsdOutput
@@ -42,15 +42,13 @@ class SsdDetector(AbstractTrainableDetector):
         network: makes the network from ``num_outputs`` and ``boxes_per_cell``.
         layout: the priors; its maps are those of the network.
         num_classes: K.
-        num_passes: dropout passes where views are asked for (MC-dropout), V.
         consistency: flip consistency over all images of a batch, unlabeled ones too; None for none.
         loss_prediction: makes a module that predicts the loss of images from ``channels``; None for none.
         features: reads one feature vector a detection; None for none.
-        options: metric, evaluation, acquisition, see :class:`alpl.modules.detector.AbstractDetector`; optimizer,
-            scheduler, scheduler_interval, see :class:`alpl.modules.base.AbstractTrainableModule`.
+        options: num_passes and others, see :class:`alpl.modules.detector.AbstractTrainableDetector`.
 
     Raises:
-        ConfigError: ``num_passes`` is less than 1, or ``features`` cannot be read from the network's maps.
+        ConfigError: a number is out of range, or ``features`` cannot be read from the network's maps.
     """
 
     def __init__(
@@ -59,23 +57,20 @@ class SsdDetector(AbstractTrainableDetector):
         layout: PriorLayout,
         num_classes: int,
         *,
-        num_passes: int = 25,
         consistency: FlipConsistency | None = None,
         loss_prediction: Callable[..., LossPrediction] | None = None,
         features: AbstractDetectionFeatures | None = None,
         **options: Any,
     ) -> None:
         super().__init__(num_classes=num_classes, **options)
-        if num_passes < 1:
-            raise ConfigError(f"model.num_passes must be >= 1, got {num_passes}")
         self.boxes_per_cell = layout.boxes_per_cell
-        self.network = network(num_outputs=num_classes + 1, boxes_per_cell=self.boxes_per_cell)
+        given = {"num_outputs": num_classes + 1, "boxes_per_cell": self.boxes_per_cell}
+        self.network = complete(network, "model.network", **given)
         self.priors: Tensor
         self.register_buffer("priors", layout.priors(), persistent=False)
         sides = [(side, side) for side in layout.map_sizes]
         self.mirror: Tensor
         self.register_buffer("mirror", mirror_index(sides, self.boxes_per_cell), persistent=False)
-        self.num_passes = num_passes
         channels = self.network.backbone.map_channels
         self.consistency = consistency
         self.loss_prediction = None if loss_prediction is None else loss_prediction(channels=channels)
@@ -85,7 +80,7 @@ class SsdDetector(AbstractTrainableDetector):
         names = ["classification_loss", "localization_loss", "pseudo_share"]
         names += ["class_consistency", "box_consistency"] if consistency else []
         names += ["ranking_loss"] if loss_prediction else []
-        self.means = nn.ModuleDict({name: MeanMetric() for name in names})  # over all batches of all processes
+        self.means = TrainingMeans(names)
 
     @property
     def provides(self) -> Need:
@@ -109,7 +104,9 @@ class SsdDetector(AbstractTrainableDetector):
         are compared alike, and counts a step once.
         """
         check_fills(batch)
-        self._log_means(batch)
+        self.means.log(self, but=["pseudo_share"] if batch.pseudo is None else [])  # it would be a row of NaN
+        if batch.pseudo is not None:
+            self.means.note("pseudo_share", batch.pseudo.float().mean())
         rows = batch.has_targets.nonzero().flatten()
         if self.consistency is None:
             return self.supervised_loss(self.network(batch.images[rows]), batch) if len(rows) else no_loss(self)
@@ -140,35 +137,23 @@ class SsdDetector(AbstractTrainableDetector):
             class_loss=heads.classes.losses,
             box_loss=heads.boxes.losses,
         )
-        self._note("classification_loss", loss.classification)
-        self._note("localization_loss", loss.localization)
+        self.means.note("classification_loss", loss.classification)
+        self.means.note("localization_loss", loss.localization)
         total = loss.classification + loss.localization
         if self.loss_prediction is None:
             return total
         step, steps = steps_of(self)
         # a pseudo-labeled image has no negatives, so its loss says less than that of a labeled one
         ranking = self.loss_prediction.loss(output.of(labeled).maps, loss.per_image[labeled], step / steps)
-        self._note("ranking_loss", ranking)
+        self.means.note("ranking_loss", ranking)
         return total + self.loss_prediction.weight * ranking
 
     def consistency_loss(self, consistency: FlipConsistency, output: SsdOutput, flipped: SsdOutput) -> Tensor:
         """Give the weighted consistency loss; the parts are logged without their weight."""
         loss = consistency.loss(output, flipped, self.priors, self.mirror)
-        self._note("class_consistency", loss.classes)
-        self._note("box_consistency", loss.localization)
+        self.means.note("class_consistency", loss.classes)
+        self.means.note("box_consistency", loss.localization)
         return consistency.weight_in(self) * loss.total
-
-    def _log_means(self, batch: Batch) -> None:
-        for name, mean in self.means.items():
-            if name != "pseudo_share" or batch.pseudo is not None:  # without pseudo-labels it would be a row of NaN
-                self.log(f"train/{name}", mean, on_step=False, on_epoch=True)  # type: ignore[arg-type]
-        if batch.pseudo is not None:
-            self._note("pseudo_share", batch.pseudo.float().mean())
-
-    def _note(self, name: str, value: Tensor) -> None:
-        mean = self.means[name]
-        assert isinstance(mean, MeanMetric), "all of them are means"
-        mean.update(value.detach())
 
     def detect(self, batch: Batch, suppression: Suppression, needs: Need) -> Predictions:
         """See the base class.
@@ -183,7 +168,7 @@ class SsdDetector(AbstractTrainableDetector):
         return found.predictions(
             batch,
             needs,
-            image_features=output.image_features,
+            image_features=output.image_features.float() if Need.IMAGE_FEATURES in needs else None,
             views=self._views(batch, trunk, found, needs),
             features=self._features(output, found) if Need.FEATURES in needs else None,
             predicted_loss=loss(output.maps) if loss is not None and Need.PREDICTED_LOSS in needs else None,
@@ -197,9 +182,7 @@ class SsdDetector(AbstractTrainableDetector):
             return torch.stack([found.of(found.probs), posterior_of(found.of(mirrored, self.mirror))])
         if Need.VIEWS not in needs:
             return None
-        with dropped(self.network):
-            passes = [found.of(self.network.from_trunk(trunk).logits) for _ in range(self.num_passes)]
-        return posterior_of(torch.stack(passes))
+        return posterior_of(self.dropout_passes(lambda: found.of(self.network.from_trunk(trunk).logits), self.network))
 
     def _uncertainties(self, output: SsdOutput, found: PriorDetections) -> Tensor:
         """``Float[D 4]``, of the detections' priors and classes."""
@@ -235,7 +218,8 @@ class SsdEnsemble(AbstractDetectorEnsemble[SsdDetector]):
         deltas = torch.stack([output.deltas for output in outputs]).mean(0)
         found = PriorDetections.find(posteriors.mean(0), deltas, self.priors, suppression)
         views = torch.stack([found.of(posterior) for posterior in posteriors]) if Need.VIEWS in needs else None
-        return found.predictions(batch, needs, image_features=outputs[0].image_features, views=views)
+        features = outputs[0].image_features.float() if Need.IMAGE_FEATURES in needs else None
+        return found.predictions(batch, needs, image_features=features, views=views)
 
 
 def check_fills(batch: Batch) -> None:

@@ -40,7 +40,7 @@ class ClassificationNetwork(nn.Module):
         super().__init__()
         if not 0 <= dropout < 1:
             raise ConfigError(f"dropout must be in [0, 1), got {dropout}")
-        self.backbone = backbone(in_channels=in_channels)
+        self.backbone = complete(backbone, "model.network.backbone", in_channels=in_channels)
         num_features: int = self.backbone.num_features  # type: ignore[assignment]
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(num_features, num_classes)

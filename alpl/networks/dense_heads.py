@@ -104,8 +104,7 @@ class RetinaNetHeads(_DenseHeads):
             anchors: B of ``Float[P 4]``.
             matched: B of ``Long[P]``: the object of each anchor, or -1 for background, -2 for neither.
         """
-        pairs = zip(targets, matched, strict=True)
-        classes = torch.stack([_classes(target["labels"], match) for target, match in pairs])
+        classes = _classes(targets, matched)
         positives = (classes >= 0).sum(1).clamp(min=1)
         sums = focal_loss(outputs["cls_logits"], classes, alpha=self.alpha, gamma=self.gamma)
         boxes = self.regression_head.compute_loss(targets, outputs, anchors, matched)  # type: ignore[operator]
@@ -156,8 +155,7 @@ class FcosHeads(_DenseHeads):
 
         Boxes are decoded at the positives only: the others cost nothing. See :meth:`RetinaNetHeads.compute_loss`.
         """
-        pairs = zip(targets, matched, strict=True)
-        classes = torch.stack([_classes(target["labels"], match) for target, match in pairs])
+        classes = _classes(targets, matched)
         row, point = (classes >= 0).nonzero(as_tuple=True)
         number = max(1, len(row))
         classification = focal_loss(outputs["cls_logits"], classes, alpha=self.alpha, gamma=self.gamma).sum()
@@ -189,7 +187,13 @@ def centerness_of(left: Tensor, top: Tensor, right: Tensor, bottom: Tensor) -> T
     return (wide * high).sqrt()
 
 
-def _classes(labels: Tensor, matched: Tensor) -> Tensor:
+def _classes(targets: Sequence[dict[str, Tensor]], matched: Sequence[Tensor]) -> Tensor:
+    """``Long[B P]``: the class of each anchor's object, or the code below 0 of one without."""
+    pairs = zip(targets, matched, strict=True)
+    return torch.stack([_classes_of_image(target["labels"], match) for target, match in pairs])
+
+
+def _classes_of_image(labels: Tensor, matched: Tensor) -> Tensor:
     """``Long[n]``, ``Long[P]`` objects or codes below 0 -> ``Long[P]`` classes or the same codes."""
     if not len(labels):
         return torch.full_like(matched, BACKGROUND)

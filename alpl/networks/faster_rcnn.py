@@ -15,12 +15,12 @@ from typing import NamedTuple, final
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import MultiScaleRoIAlign
 
 from alpl.errors import ConfigError
+from alpl.networks.anchors import anchor_generator
 from alpl.networks.fpn import AbstractFpn
 from alpl.networks.heads import AbstractBoxHead, AbstractClassHead, Heads, PointBoxes, SoftmaxClasses
 from alpl.networks.proposals import ProposalRules, RegionSampling, propose
@@ -153,7 +153,7 @@ class FasterRcnn(nn.Module):
         _check(num_outputs, num_roi_maps, self.backbone.num_maps, dropout)
         _check_positive(roi_size=roi_size, canonical_scale=canonical_scale, head_width=head_width)
         width = self.backbone.out_channels
-        anchors = _anchor_generator(anchor_sizes, aspect_ratios, self.backbone.num_maps)
+        anchors = anchor_generator(anchor_sizes, aspect_ratios, self.backbone.num_maps)
         self.rpn = (proposals or ProposalRules()).network(width, anchors)
         rules = sampling or RegionSampling()
         self.heads = Heads(classes or SoftmaxClasses(), boxes or PointBoxes(beta=1 / 9))
@@ -255,15 +255,6 @@ class FasterRcnn(nn.Module):
         classes, boxes = self.roi_heads.box_predictor(features)
         boxes = boxes.float().view(len(boxes), self._num_boxes, self.heads.boxes.num_values)
         return classes.float(), boxes if self.background_boxes else nn.functional.pad(boxes, (0, 0, 1, 0))
-
-
-def _anchor_generator(sizes: Sequence[Sequence[float]], ratios: Sequence[float], num_maps: int) -> AnchorGenerator:
-    numbers = {len(each) for each in sizes}
-    if len(sizes) != num_maps or len(numbers) != 1 or 0 in numbers or not len(ratios):
-        raise ConfigError(f"anchor_sizes must be {num_maps} lists of equal length, one a map, got {sizes}")
-    if min(*(number for each in sizes for number in each), *ratios) <= 0:
-        raise ConfigError(f"anchor_sizes and aspect_ratios must be > 0, got {sizes} and {ratios}")
-    return AnchorGenerator(tuple(tuple(each) for each in sizes), (tuple(ratios),) * num_maps)
 
 
 def _check(num_outputs: int, num_roi_maps: int, num_maps: int, dropout: float) -> None:

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
-import torch
 from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
 
 from alpl.errors import ConfigError
+from alpl.networks.anchors import anchors_of
 
 
 @final
@@ -139,11 +139,3 @@ def propose(
     aims = rpn.box_coder.encode(matched, anchors)
     loss_objectness, loss_boxes = rpn.compute_loss(objectness, deltas, labels, aims)
     return proposals, {"loss_objectness": loss_objectness, "loss_rpn_box_reg": loss_boxes}
-
-
-def anchors_of(generator: AnchorGenerator, maps: Sequence[Tensor], images: Tensor) -> Tensor:
-    """``Float32[P 4]`` xyxy, whatever the type of the maps; all images of a batch have the same."""
-    generator.set_cell_anchors(torch.float32, images.device)
-    grids = [list(map_.shape[2:]) for map_ in maps]
-    strides = [[size // side for size, side in zip(images.shape[2:], grid, strict=True)] for grid in grids]
-    return torch.cat(generator.grid_anchors(grids, strides))

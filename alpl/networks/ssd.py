@@ -102,7 +102,7 @@ class Ssd(nn.Module):
         super().__init__()
         if not 0 <= dropout < 1:
             raise ConfigError(f"dropout must be in [0, 1), got {dropout}")
-        self.backbone = backbone(dropout=dropout)
+        self.backbone = complete(backbone, "model.network.backbone", dropout=dropout)
         channels = self.backbone.map_channels
         if len(boxes_per_cell) != len(channels):
             raise ConfigError(f"boxes_per_cell must have {len(channels)} numbers, got {list(boxes_per_cell)}")

@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from command import alpl
+from padded_scenes import NUM_CLASSES, batch_of, freeze_norm, images_of, objects_of
 from torchvision.models.detection import FCOS, RetinaNet
 
-from alpl.data.batch import Batch
-from alpl.data.keep_ratio import KeepRatioResize
 from alpl.data.objects import Objects
-from alpl.data.scene_batches import FlatObjects, pad_images
 from alpl.errors import ConfigError
 from alpl.metrics.voc_ap import VOCAveragePrecision
 from alpl.modules import dense_output
@@ -23,8 +21,6 @@ from alpl.networks.fpn import TinyFpn
 from alpl.networks.towers import Towers
 from alpl.predictions import Form, Need
 
-NUM_CLASSES = 3
-SIZES = [(150, 210), (300, 100), (96, 96), (90, 200)]
 KEEP = Suppression(score_thresh=0.05, nms_thresh=0.5, pre_nms_top_k=1000, max_detections=40)
 BACKBONE = partial(TinyFpn, width=32, widths=(4, 8, 8, 8, 12))
 ANCHORS = {"anchor_sizes": [[12, 16], [20, 28], [34, 46], [56, 76]], "aspect_ratios": [0.5, 1.0, 2.0]}
@@ -91,28 +87,6 @@ def theirs(module, suppression, **limits):
     return made.eval()
 
 
-def images_of(sizes=SIZES, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randint(256, (3, *size), generator=generator, dtype=torch.uint8) for size in sizes]
-
-
-def batch_of(images, labeled=None, objects=None, pseudo=None, resize=None):
-    resize = resize or KeepRatioResize(120, 200)
-    padded, shapes = pad_images([resize(image) for image in images], 32)
-    labeled = torch.ones(len(images), dtype=torch.bool) if labeled is None else torch.tensor(labeled)
-    sizes = torch.tensor([image.shape[1:] for image in images])
-    targets = FlatObjects.join(objects or [])
-    return Batch(padded, torch.arange(len(images)) + 5, labeled, targets, False, sizes, pseudo, shapes)
-
-
-def objects_of(number, seed, width=200, height=120):
-    generator = torch.Generator().manual_seed(seed)
-    start = torch.rand(number, 2, generator=generator) * torch.tensor([width * 0.6, height * 0.6])
-    boxes = torch.cat([start, start + 8 + torch.rand(number, 2, generator=generator) * 40], 1)
-    labels = torch.randint(NUM_CLASSES, (number,), generator=generator)
-    return Objects(boxes, labels, torch.zeros(number, dtype=torch.bool))
-
-
 # --- equal to torchvision
 
 
@@ -150,23 +124,17 @@ def test_losses_are_those_of_torchvision(make):
     objects = [objects_of(number, seed=number, width=90, height=90) for number in (3, 1, 0, 9)]
     reference.transform.min_size = (96,)
     reference.train(), module.train()
-    _frozen_norm(module.network), _frozen_norm(reference)
+    freeze_norm(module.network, reference)
     expected = reference(images, [{"boxes": each.boxes, "labels": each.labels} for each in objects])
     batch = batch_of(images, objects=objects, resize=lambda image: image)
     loss = module.training_step(batch, 0)
     torch.testing.assert_close(loss, sum(expected.values()))
     for name, ours in module.loss_names.items():
         assert expected[name].item() > 0
-        torch.testing.assert_close(module.losses[ours].compute(), expected[name].detach())
+        torch.testing.assert_close(module.means[ours].compute(), expected[name].detach())
     loss.backward(), sum(expected.values()).backward()
     for (name, own), other in zip(module.network.named_parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(own.grad, other.grad, rtol=1e-3, atol=1e-5, msg=name)
-
-
-def _frozen_norm(network):
-    for layer in network.modules():
-        if isinstance(layer, torch.nn.BatchNorm2d):
-            layer.eval()
 
 
 @BOTH
@@ -175,11 +143,12 @@ def test_only_images_with_targets_are_trained_on(make):
     module.log = lambda *arguments, **options: None
     images, objects = images_of(), [objects_of(2, 0), objects_of(0, 1)]
     batch = batch_of(images, [False, True, False, False], objects, torch.tensor([False, False, False, True]))
-    alone = batch._replace(images=batch.images[[1, 3]], labeled=torch.tensor([True, True]), pseudo=None)
-    assert (
-        torch.equal(module.training_step(batch, 0), module.training_step(alone, 0))
-        and module.training_step(alone, 0) > 0
+    chosen = [1, 3]
+    alone = batch._replace(
+        images=batch.images[chosen], shapes=batch.shapes[chosen], labeled=torch.tensor([True, True]), pseudo=None
     )
+    losses = [module.training_step(each, 0) for each in (batch, alone)]
+    assert torch.equal(*losses) and losses[0] > 0
     nothing = batch_of(images, [False] * 4)
     loss = module.training_step(nothing, 0)
     loss.backward()

@@ -8,30 +8,26 @@ from pathlib import Path
 import pytest
 import torch
 from command import alpl
-from hydra import compose, initialize_config_dir
+from configs import checked
 from hydra.utils import instantiate
+from padded_scenes import NUM_CLASSES, batch_of, freeze_norm, images_of, objects_of
 from torchvision.models.detection import FasterRCNN, fasterrcnn_resnet50_fpn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.ops import MultiScaleRoIAlign, nms
 
-from alpl.config import CONF, check_config
-from alpl.data.batch import Batch
-from alpl.data.keep_ratio import KeepRatioResize
 from alpl.data.objects import Objects
-from alpl.data.scene_batches import FlatObjects, pad_images
 from alpl.errors import ConfigError
 from alpl.metrics.voc_ap import VOCAveragePrecision
 from alpl.modules.detector import Suppression
-from alpl.modules.faster_rcnn import LOSS_NAMES, FasterRcnnDetector, sizes_of
+from alpl.modules.faster_rcnn import FasterRcnnDetector, sizes_of
 from alpl.modules.region_detections import MIN_SIDE, ChosenProposals, RegionDetections
 from alpl.networks.faster_rcnn import FasterRcnn
 from alpl.networks.fpn import TinyFpn
 from alpl.networks.proposals import ProposalRules, RegionSampling
 from alpl.predictions import Form, Need
 
-NUM_CLASSES = 3
-SIZES = [(150, 210), (300, 100), (96, 96), (90, 200)]
+LOSS_NAMES = FasterRcnnDetector.loss_names
 KEEP = Suppression(score_thresh=0.05, nms_thresh=0.5, pre_nms_top_k=1000, max_detections=100)
 BACKBONE = partial(TinyFpn, width=16, widths=(4, 8, 8, 8, 12))
 SCALES = ((12.0, 16.0), (20.0, 28.0), (34.0, 46.0), (56.0, 76.0))
@@ -97,25 +93,7 @@ def theirs(module, suppression=KEEP, **transform):
     return made.eval()
 
 
-def images_of(sizes=SIZES, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randint(256, (3, *size), generator=generator, dtype=torch.uint8) for size in sizes]
-
-
-def batch_of(images, labeled=None, objects=None, pseudo=None, resize=None):
-    padded, shapes = pad_images([(resize or KeepRatioResize(120, 200))(image) for image in images], 32)
-    labeled = torch.ones(len(images), dtype=torch.bool) if labeled is None else torch.tensor(labeled)
-    sizes = torch.tensor([image.shape[1:] for image in images])
-    targets = FlatObjects.join(objects or [])
-    return Batch(padded, torch.arange(len(images)) + 5, labeled, targets, False, sizes, pseudo, shapes)
-
-
-def objects_of(number, seed, width=90, height=90):
-    generator = torch.Generator().manual_seed(seed)
-    start = torch.rand(number, 2, generator=generator) * torch.tensor([width * 0.6, height * 0.6])
-    boxes = torch.cat([start, start + 8 + torch.rand(number, 2, generator=generator) * 25], 1)
-    labels = torch.randint(NUM_CLASSES, (number,), generator=generator)
-    return Objects(boxes, labels, torch.zeros(number, dtype=torch.bool))
+small_objects_of = partial(objects_of, width=90, height=90, most=25)
 
 
 def passed(module, batch):
@@ -157,13 +135,10 @@ def test_losses_and_gradients_are_those_of_torchvision():
     plain = {"min_size": 96, "max_size": 96, "image_mean": [0.0] * 3, "image_std": [1.0] * 3}
     reference = theirs(module, **plain)
     images = [image.float() / 255 for image in images_of([(96, 96)] * 4)]
-    objects = [objects_of(number, seed=number) for number in (3, 1, 0, 9)]
+    objects = [small_objects_of(number, seed=number) for number in (3, 1, 0, 9)]
     reference.transform.torch_choice = lambda sizes: sizes[0]  # it draws from the samplers' generator
     reference.train(), module.train()
-    for network in (module.network, reference):
-        for layer in network.modules():
-            if isinstance(layer, torch.nn.BatchNorm2d):
-                layer.eval()
+    freeze_norm(module.network, reference)
     torch.manual_seed(7)
     expected = reference(images, [{"boxes": each.boxes, "labels": each.labels + 1} for each in objects])
     torch.manual_seed(7)
@@ -171,7 +146,7 @@ def test_losses_and_gradients_are_those_of_torchvision():
     torch.testing.assert_close(loss, sum(expected.values()))
     for name, ours in LOSS_NAMES.items():
         assert float(expected[name].detach()) > 0
-        torch.testing.assert_close(module.losses[ours].compute(), expected[name].detach())
+        torch.testing.assert_close(module.means[ours].compute(), expected[name].detach())
     loss.backward(), sum(expected.values()).backward()
     for (name, own), other in zip(module.network.named_parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(own.grad, other.grad, rtol=1e-3, atol=1e-5, msg=name)
@@ -179,7 +154,7 @@ def test_losses_and_gradients_are_those_of_torchvision():
 
 def test_only_images_with_targets_are_trained_on():
     module = detector()
-    images, objects = images_of(), [objects_of(2, 0), objects_of(0, 1)]
+    images, objects = images_of(), [small_objects_of(2, 0), small_objects_of(0, 1)]
     batch = batch_of(images, [False, True, False, False], objects, torch.tensor([False, False, False, True]))
     chosen = [1, 3]
     alone = batch._replace(
@@ -199,7 +174,7 @@ def test_images_without_objects_alone_have_a_loss_of_the_background():
     module = detector()
     loss = module.training_step(batch_of(images_of()[:2], objects=[Objects.none()] * 2), 0)
     loss.backward()
-    assert module.losses["localization_loss"].compute() == 0 and loss > 0
+    assert module.means["localization_loss"].compute() == 0 and loss > 0
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in module.parameters())
 
 
@@ -429,9 +404,7 @@ def test_runs_from_end_to_end(tmp_path: Path, extra: list[str]) -> None:
 
 @pytest.mark.parametrize("model", ["faster_rcnn_r50", "faster_rcnn_r50_coco"])
 def test_full_configs_are_the_published_network(model: str) -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", ["data=digit_scenes", f"model={model}", "model.network.backbone.weights=null"])
-    check_config(config)
+    config = checked("data=digit_scenes", f"model={model}", "model.network.backbone.weights=null")
     with torch.device("meta"):
         network = instantiate(config.model.network)(num_outputs=21)
         published = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=21)

@@ -5,14 +5,17 @@ from functools import partial
 import mixture_reference as reference
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from configs import composed
 from hydra.utils import instantiate
+from rehearsals import rehearse
+from small_ssd import LAYOUT, NUM_CLASSES, SIDE, objects_of
 
 from alpl.acquisition.object_ranking import AbstractObjectRanking, ObjectValues
 from alpl.config import CONF, check_config
 from alpl.data.batch import Batch
 from alpl.data.objects import Objects
 from alpl.data.scene_batches import FlatObjects
+from alpl.errors import ConfigError
 from alpl.metrics.voc_ap import VOCAveragePrecision
 from alpl.modules.consistency import FlipConsistency
 from alpl.modules.detector import Suppression
@@ -23,14 +26,10 @@ from alpl.networks.fpn import TinyFpn
 from alpl.networks.heads import PointBoxes, SoftmaxClasses
 from alpl.networks.loss_prediction import LossPrediction
 from alpl.networks.mixture_heads import EfficientMixtureClasses, MixtureBoxes, MixtureClasses
-from alpl.networks.priors import PriorLayout
 from alpl.networks.proposals import ProposalRules, RegionSampling
 from alpl.networks.ssd import Ssd, TinySsd
 from alpl.predictions import Need
-from alpl.rehearsal import rehearse
 
-SIDE, NUM_CLASSES = 32, 3
-LAYOUT = PriorLayout(SIDE, [8, 4, 2, 1], [4, 8, 16, 32], [6, 10, 16, 24], [10, 16, 24, 30], [[], [], [], []])
 SUPPRESSION = Suppression(score_thresh=0.2)
 GMM = {"classes": MixtureClasses(), "boxes": MixtureBoxes()}
 EFF = {"classes": EfficientMixtureClasses(), "boxes": MixtureBoxes()}
@@ -47,12 +46,6 @@ def ssd(heads, seed=0, dropout=0.0, **options):
     module = SsdDetector(network, LAYOUT, NUM_CLASSES, optimizer=partial(torch.optim.SGD, lr=0.1), **options)
     module.log = lambda *arguments, **options: None
     return module
-
-
-def objects_of(image):
-    """Two objects, or one, or none."""
-    boxes = torch.tensor([[2.0, 3, 12, 15], [10, 8, 30, 29]])[: 2 - image % 3] + image % 2
-    return Objects(boxes, torch.arange(len(boxes)) + image % 2, torch.zeros(len(boxes), dtype=torch.bool))
 
 
 def batch_of(number=3, seed=1, side=SIDE, scale=60.0):
@@ -323,11 +316,6 @@ HEADS = [
 ]
 
 
-def composed(*overrides):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", list(overrides))
-
-
 @pytest.mark.parametrize("model", ["ssd_tiny", "faster_rcnn_tiny"])
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head_fits_every_detector_that_has_one(head, model):
@@ -378,3 +366,26 @@ def test_ssd300_is_trained_as_released(data, head):
         rates.append(optimizer.param_groups[0]["lr"])
     assert rates[0] == pytest.approx(1e-3 * 1e-12) and rates[499] == pytest.approx(1e-3 / 16)
     assert rates[999] == rates[1000] == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize("make", [ssd, lambda heads, seed=0, **options: faster_rcnn(heads, **options)])
+@torch.no_grad()
+def test_an_ensemble_may_be_tested_by_its_first_member(make):
+    """Tables 4 and 5: for the first cycle Random and Ensemble have the same mAP."""
+
+    def said(module, members=1):
+        batch = batch_of(side=96) if isinstance(module, FasterRcnnDetector) else batch_of()
+        seen = []
+        whole = module if members == 1 else type(module).ensemble([module, make(GMM, seed=1).eval()]).eval()
+        if members > 1 and isinstance(module, FasterRcnnDetector):  # its members are made from one seed
+            whole.detectors[1].network.roi_heads.box_predictor.cls_score.weight.mul_(-1)
+        whole.metric.update = lambda images, targets: seen.extend(images)
+        whole.test_step(batch, 0)
+        return torch.cat([image["scores"] for image in seen])
+
+    alone = said(make(GMM).eval())
+    assert len(alone) and torch.equal(said(make(GMM, tested_members="first").eval(), 2), alone)
+    together = said(make(GMM).eval(), 2)
+    assert together.shape != alone.shape or not torch.equal(together, alone)
+    with pytest.raises(ConfigError, match=r"model\.tested_members must be all or first, got 'last'"):
+        make(GMM, tested_members="last")

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from multibox_reference import iou, loss_reference
+from small_ssd import LAYOUT, NUM_CLASSES, SIDE, objects_of
 
 from alpl.data.batch import Batch
 from alpl.data.objects import Objects
@@ -22,11 +23,8 @@ from alpl.modules.detector import Suppression
 from alpl.modules.ssd import SsdDetector
 from alpl.networks.box_coding import decode
 from alpl.networks.loss_prediction import LossPrediction
-from alpl.networks.priors import PriorLayout
 from alpl.networks.ssd import Ssd, TinySsd
 
-SIDE, NUM_CLASSES = 32, 3
-LAYOUT = PriorLayout(SIDE, [8, 4, 2, 1], [4, 8, 16, 32], [6, 10, 16, 24], [10, 16, 24, 30], [[], [], [], []])
 LABELED, PSEUDO, UNLABELED = Kind.LABELED, Kind.PSEUDO, Kind.UNLABELED
 MIXED = [UNLABELED, LABELED, PSEUDO, UNLABELED, LABELED, PSEUDO]
 
@@ -40,12 +38,6 @@ def detector(seed=0, **options):
     module.log = lambda *arguments, **options: None
     module._trainer = SimpleNamespace(global_step=10, estimated_stepping_batches=40)
     return module
-
-
-def objects_of(image):
-    """Two objects, or one, or none."""
-    boxes = torch.tensor([[2.0, 3, 12, 15], [10, 8, 30, 29]])[: 2 - image % 3] + image % 2
-    return Objects(boxes, torch.arange(len(boxes)) + image % 2, torch.zeros(len(boxes), dtype=torch.bool))
 
 
 def batch_of(kinds=MIXED, seed=1):

@@ -9,9 +9,10 @@ from torchvision.models.detection import fasterrcnn_resnet50_fpn
 from torchvision.ops import roi_align
 
 from alpl.errors import ConfigError
+from alpl.networks.anchors import anchors_of
 from alpl.networks.faster_rcnn import BoxHead, FasterRcnn
 from alpl.networks.fpn import TinyFpn, TorchvisionFpn
-from alpl.networks.proposals import ProposalRules, RegionSampling, anchors_of, propose
+from alpl.networks.proposals import ProposalRules, RegionSampling, propose
 
 TINY = {"anchor_sizes": [[14], [24], [40], [66]], "num_roi_maps": 3, "roi_size": 5, "head_width": 16}
 BACKBONE = partial(TinyFpn, width=16, widths=(4, 8, 8, 8, 12))

@@ -1,0 +1,57 @@
+"""What detectors share that learn from images with targets and from no others."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor
+
+from alpl.data.batch import Batch
+from alpl.data.objects import Objects
+from alpl.modules.base import no_loss
+from alpl.modules.detector import AbstractTrainableDetector, input_sizes
+from alpl.modules.training_means import TrainingMeans
+
+
+class AbstractSupervisedDetector(AbstractTrainableDetector):
+    """Base of detectors whose training step is the sum of the losses that torchvision gives of images with targets.
+
+    Args:
+        options: see :class:`alpl.modules.detector.AbstractTrainableDetector`.
+    """
+
+    loss_names: ClassVar[Mapping[str, str]]
+    """Our name of each of torchvision's losses."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.means = TrainingMeans(self.loss_names.values())
+
+    @abstractmethod
+    def losses_of(self, images: Tensor, sizes: Tensor, objects: Sequence[Objects]) -> dict[str, Tensor]:
+        """Give the losses under torchvision's names.
+
+        Args:
+            images: ``Float[n 3 H W]``, padded; n of a batch have targets, at least one.
+            sizes: ``Long[n 2]``, height and width of each image within the padded input.
+            objects: n.
+        """
+
+    @final
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Sum of the losses of the images that have targets, zero where there is none.
+
+        Pseudo-labeled images count as labeled ones: what is not among their objects is background.
+        """
+        self.means.log(self)
+        chosen = batch.has_targets
+        images, sizes = batch.images[chosen], input_sizes(batch)[chosen]
+        if not len(images):
+            return no_loss(self)
+        found = self.losses_of(images, sizes, [batch.targets.of(row) for row in range(len(images))])
+        for theirs, ours in self.loss_names.items():
+            self.means.note(ours, found[theirs])
+        return torch.stack(list(found.values())).sum()
