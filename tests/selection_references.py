@@ -49,6 +49,24 @@ def kcenter(points, centers, budget, distances_to=squared_distances):
     return picks, distances
 
 
+def balanced_kcenter(points, centers, probs, targets, weight, budget):
+    """Thesis Algorithm 2: after each pick all distances and all norms are brought up to date. Picks, distances."""
+    nearest = torch.full((len(points),), torch.inf if len(centers) else 0.0, dtype=torch.float64)
+    for center in centers:
+        nearest = torch.minimum(nearest, squared_distances(points, center))
+    lack, picks, distances = targets.double(), [], []
+    for step in range(budget):
+        cost = weight * summed((lack - probs.double()).abs()) - nearest.sqrt()
+        cost[picks] = torch.inf
+        pick = int(cost.argmin())
+        picks.append(pick)
+        distances.append(float(nearest[pick].sqrt()))
+        apart = squared_distances(points, points[pick])
+        nearest = torch.minimum(nearest, apart) if step or len(centers) else apart
+        lack = lack - probs[pick].double()
+    return picks, distances
+
+
 def gradients(features, probs):
     """BADGE's embeddings, formed: ``Float64[U C F]`` flattened."""
     errors = probs.float().clone()

@@ -17,6 +17,7 @@ from alpl.blocks import MEMORY_LIMIT, rows_per_block
 from alpl.selection.cover import can_cover
 from alpl.selection.feature_spaces import EuclideanSpace
 from alpl.selection.kcenter import kcenter_greedy
+from alpl.selection.nearest_distances import NearestDistances, leading
 
 EXACT_UP_TO = 2000
 """Candidates up to which the integer program is asked."""
@@ -55,16 +56,17 @@ def core_set(
     Sener and Savarese 2018, Algorithm 2: start from k-center greedy, then bisect the radius over the distances that
     exist, asking an integer program whether b picks can cover within it all but :math:`\Xi` candidates
     (:func:`alpl.selection.cover.can_cover`). The paper starts from half the greedy radius as a lower bound, which holds
-    without outliers only. Here the bound is half the distance at which pick :math:`b + \Xi + 1` of the greedy traversal
-    is made: of so many points, that far from each other and from all centers, two that are no outliers share a pick, or
-    a center covers one.
+    without outliers only. Here the bound comes from the first :math:`b + \Xi + 1` picks of the greedy traversal, which
+    are at least the distance r of the last one from each other and from all centers. Below r no center covers one of
+    them, so two that are no outliers share a pick: the radius is at least r or the least distance of any candidate to
+    its second nearest of them. That is r / 2 at worst, and far more where many features make all distances alike.
 
     For more than ``exact_up_to`` candidates the answer is the greedy start with that bound. Where the solver does not
     decide within ``seconds_a_step``, the search goes on above that radius, and the bound stays below it; such an answer
     depends on the machine.
 
-    Time: k-center greedy, one pass over all candidates and centers, and about ``2 log2 U`` integer programs. Memory:
-    18 bytes for each pair of up to ``exact_up_to`` candidates, and what the solver takes.
+    Time: k-center greedy, a product of all candidates and picks, and about ``2 log2 U`` integer programs. Memory: 18
+    bytes for each pair of up to ``exact_up_to`` candidates, and what the solver takes.
 
     Args:
         features: ``Float[U F]``.
@@ -90,7 +92,7 @@ def core_set(
     start = order[:budget]
     radius = _radius(features, centers, start, num_outliers, memory_limit)
     enough = len(order) > budget + num_outliers and len(order) > 1
-    bound = min(float(distances[-1]) / 2, radius) if enough else 0.0
+    bound = min(_bound(features, centers, order, float(distances[-1]), memory_limit), radius) if enough else 0.0
     if not budget:
         bound = radius
     if number <= exact_up_to and bound < radius:
@@ -99,20 +101,34 @@ def core_set(
         start, least = _bisect(pairs, nearest, start, (bound, radius), num_outliers, seconds_a_step)
         radius = _radius(features, centers, start, num_outliers, memory_limit)
         bound = min(max(bound, least), radius)
+    if torch.equal(start, order[:budget]):
+        return CoreSet(start, distances[:budget], radius, bound)
     among, far = kcenter_greedy(features[start], centers, budget, memory_limit=memory_limit)
     return CoreSet(start[among], far, radius, bound)
+
+
+def _bound(features: Tensor, centers: Tensor, order: Tensor, apart: float, memory_limit: int) -> float:
+    """Give what no radius is below, from enough points that are ``apart`` from each other and from all centers."""
+    space = EuclideanSpace(features, centers, memory_limit)
+    second = math.sqrt(float(space.lower_bounds(order, 2)[:, 1].min()))
+    return max(apart / 2, min(apart, second * (1 - 1e-12)))  # the product bounds a square that was not rounded
 
 
 def _radius(features: Tensor, centers: Tensor, picks: Tensor, num_outliers: int, memory_limit: int) -> float:
     """The distance to the nearest center or pick that all but the outliers keep."""
     if num_outliers >= len(features):
         return 0.0
-    space = EuclideanSpace(features, centers, memory_limit)
-    everyone = torch.arange(len(features) + len(centers), device=features.device)
-    unknown = torch.full((len(features),), torch.inf, dtype=torch.float64, device=features.device)
-    covered_by = torch.cat([everyone[len(features) :], picks])
-    nearest = space.settle(everyone[: len(features)], covered_by, unknown, unknown)
-    return float(nearest.topk(num_outliers + 1).values[-1].sqrt())
+    if not len(centers) + len(picks):
+        return math.inf
+    nearest = NearestDistances(EuclideanSpace(features, torch.cat([centers, features[picks]]), memory_limit))
+    nearest.screen(num_outliers + 1)
+    size = 2 * (num_outliers + 1)
+    while True:
+        group, outside, _ = leading(nearest.upper, size)
+        distances = nearest.settle(group, torch.full_like(group, outside, dtype=torch.float64)).topk(num_outliers + 1)
+        if float(distances.values[-1]) >= outside:  # so many are exact, and no other is farther
+            return float(distances.values[-1].sqrt())
+        size *= 2
 
 
 def _bisect(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from alpl.neighbors import nearest_center, weighted_kmeans
+from alpl.selection.feature_spaces import check_features
 
 _LEAST_WEIGHT = 1e-6  # of the largest: a cluster without any weight has no mean
 
@@ -41,7 +42,8 @@ def diverse_mini_batch(
         The picks, most informative first.
 
     Raises:
-        ValueError: shapes do not fit, a value is not finite or negative, or an argument is out of range.
+        ValueError: shapes do not fit, a value is not finite, too large to be squared or negative, or an argument is out
+            of range.
     """
     _check(features, informativeness, budget, prefilter, iterations)
     device, number = features.device, len(features)
@@ -81,8 +83,9 @@ def _check(features: Tensor, informativeness: Tensor, budget: int, prefilter: fl
     if features.ndim != 2 or informativeness.shape != (number,):
         shapes = f"{list(features.shape)} and {list(informativeness.shape)}"
         raise ValueError(f"features and informativeness must be [U F] and [U], got {shapes}")
-    if not (bool(features.float().isfinite().all()) and bool(informativeness.isfinite().all())):
-        raise ValueError("features and informativeness must be finite, got NaN or infinite values")
+    check_features(features, features[:0])  # faiss ends the process where squared distances overflow
+    if not bool(informativeness.isfinite().all()):
+        raise ValueError("informativeness must be finite, got NaN or infinite values")
     if number and float(informativeness.min()) < 0:
         raise ValueError(f"informativeness must not be negative, got {float(informativeness.min())}")
     if not 0 <= budget <= number:

@@ -34,6 +34,8 @@ class Points:
         ours = points < number
         if not len(self._centers) or bool(ours.all()):
             return self._candidates.index_select(0, points).float()
+        if not bool(ours.any()):
+            return self._centers.index_select(0, points - number).float()
         rows = self._candidates.new_empty((len(points), self._candidates.shape[1]), dtype=torch.float32)
         rows[ours] = self._candidates[points[ours]].float()
         rows[~ours] = self._centers[points[~ours] - number].float()

@@ -45,7 +45,7 @@ class AbstractSpace(ABC):
             rows: ``Long[n]`` candidates.
             columns: ``Long[m]`` points.
             upper: ``Float64[n]`` no result is above; at most ``known``.
-            known: ``Float64[n]`` exact.
+            known: ``Float64[n]`` exact, or an upper bound of what the columns of all calls together give.
         """
 
     @abstractmethod

@@ -95,6 +95,35 @@ def kl_loop(probs: Tensor, centers: Tensor, budget: int) -> Tensor:
     return picks
 
 
+def contexts_loop(predictions: Predictions, budget: int) -> Tensor:
+    """k-center on the mixtures of each class, all images and classes after each pick; the last images are centers."""
+    assert predictions.posterior is not None
+    probs, number = predictions.posterior.probs, predictions.num_images
+    classes = probs.shape[1]
+    weights = -torch.xlogy(probs, probs).sum(1, keepdim=True)
+    group = predictions.row * classes + probs.argmax(1)
+    sums = probs.new_zeros(number * classes, classes).index_add_(0, group, weights * probs)
+    mixtures = (sums / sums.sum(1, keepdim=True)).clamp(min=1e-12).view(number, classes, classes)
+    has, logs = sums.sum(1).view(number, classes) > 0, mixtures.log()
+    mixtures, logs = (torch.where(has[:, :, None], part, 0.0) for part in (mixtures, logs))
+    candidates = number - number // 10
+    nearest = torch.full((candidates,), torch.inf, device=probs.device)
+    picks = torch.empty(budget, dtype=torch.long)
+
+    def closer(image: int) -> Tensor:
+        terms = (mixtures[:candidates] - mixtures[image]) * (logs[:candidates] - logs[image])
+        apart = torch.where(has[:candidates] & has[image], terms.sum(2), 0.0).sum(1) / 2
+        return torch.minimum(nearest, apart)
+
+    for center in range(candidates, number):
+        nearest = closer(center)
+    for step in range(budget):
+        picks[step] = pick = int(nearest.argmax())
+        nearest = closer(pick)
+        nearest[pick] = -1.0
+    return picks
+
+
 def badge_loop(features: Tensor, probs: Tensor, budget: int) -> Tensor:
     """Embeddings formed, one pass over them for each pick."""
     errors = probs.clone()
@@ -263,6 +292,7 @@ def cdal_cases(device: str, quick: bool) -> Iterator[Case]:
         predictions = Predictions(torch.arange(few), row, Posterior(probs))
         return Work(
             lambda: kcenter_greedy_by(ClassContexts(predictions), few - few // 10, few // 10, few // 20),
+            lambda: contexts_loop(predictions, few // 20),
             inputs=(probs,),
         )
 

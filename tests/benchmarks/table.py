@@ -84,6 +84,7 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--only", default="", help="cases whose task contains this")
     parser.add_argument("--skip-others", action="store_true", help="ours alone")
     parser.add_argument("--turns", type=int, default=3, help=f"of which the fastest counts; {_ENOUGH:g} s at most")
+    parser.add_argument("--processor-time", action="store_true", help="of all threads, instead of seconds by the clock")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
     return parser
 
@@ -146,9 +147,10 @@ def _in_a_process(
             return None
         if whole_blocks:
             ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**16)
-        found = [_once(run, chosen.device)]
+        clock = time.process_time if chosen.processor_time else time.perf_counter
+        found = [_once(run, chosen.device, clock)]
         while not whole_blocks and len(found) < chosen.turns and sum(seconds for seconds, _, _ in found) < _ENOUGH:
-            found.append(_once(run, chosen.device))
+            found.append(_once(run, chosen.device, clock))
         size = sum(part.numel() * part.element_size() for part in work.inputs) / 2**20
         return Measured(min(one[0] for one in found), found[-1][1], size, found[0][2])
 
@@ -180,7 +182,7 @@ def _run(work: Callable[[], object], chosen: argparse.Namespace) -> object:
         process.join()
 
 
-def _once(run: Callable[[], object], device: str) -> tuple[float, float, str]:
+def _once(run: Callable[[], object], device: str, clock: Callable[[], float]) -> tuple[float, float, str]:
     """Seconds, MiB at the peak beside what was there before, and what it says."""
     if device == "cuda":
         torch.cuda.synchronize()
@@ -191,11 +193,11 @@ def _once(run: Callable[[], object], device: str) -> tuple[float, float, str]:
         ctypes.CDLL(None).malloc_trim(0)  # what was freed before must not hide what is taken now
         Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
         before = _status("VmRSS")
-    start = time.perf_counter()
+    start = clock()
     said = run()
     if device == "cuda":
         torch.cuda.synchronize()
-    seconds = time.perf_counter() - start
+    seconds = clock() - start
     peak = torch.cuda.max_memory_allocated() if device == "cuda" else _status("VmHWM")
     return seconds, (peak - before) / 2**20, said if isinstance(said, str) else ""
 

@@ -7,6 +7,7 @@ from selection_references import best_radius
 
 from alpl.selection.core_set import core_set
 from alpl.selection.cover import can_cover
+from alpl.selection.feature_spaces import EuclideanSpace
 from alpl.selection.kcenter import kcenter_greedy
 
 
@@ -52,6 +53,39 @@ def test_large_pools_get_the_greedy_start_and_a_bound_that_holds():
         assert found.bound <= best_radius(features, centers, budget, num_outliers) * (1 + 1e-9)
         if num_outliers == 0 and (len(centers) or budget > 1):
             assert found.gap <= 0.5 + 1e-9, "greedy is at most twice the optimum"
+
+
+@pytest.mark.parametrize("num_outliers", [0, 3])
+def test_the_radius_among_many_centers(num_outliers):
+    random = torch.Generator().manual_seed(4)
+    for _ in range(20):
+        points = torch.rand(1400, 2, generator=random)  # more centers than the first bounds compare with
+        found = core_set(points[600:], points[:600], 5, num_outliers=num_outliers, exact_up_to=0)
+        expected = _covered(points[600:], points[:600], found.index, num_outliers)
+        assert found.radius == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_bound_is_near_where_distances_are_alike():
+    random = torch.Generator().manual_seed(2)
+    points = torch.randn(1500, 256, generator=random)
+    found = core_set(points[100:], points[:100], 100, num_outliers=2, exact_up_to=0)
+    assert found.gap < 0.1, "half the greedy distance alone would leave 0.5"
+    # as it is defined, from all pairs
+    order, far = kcenter_greedy(points[100:], points[:100], 103)
+    pairs = (points[100:].double()[:, None] - points[100:][order].double()).square().sum(2).sqrt()
+    second = float(pairs.sort(1).values[:, 1].min())
+    assert found.bound == pytest.approx(min(second, float(far[-1])), rel=1e-4) and found.bound <= second
+
+
+@pytest.mark.parametrize("limit", [256 * 7, 2**20])
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_lower_bounds_of_the_nearest(limit, count):
+    random = torch.Generator().manual_seed(3)
+    points = 50 + torch.randn(60, 6, generator=random)
+    bounds = EuclideanSpace(points, points[:0], limit).lower_bounds(torch.arange(3), count)
+    pairs = (points.double()[:, None] - points[:3].double()).square().sum(2).sort(1).values
+    assert bounds.shape == (60, count) and (bounds[:, 3:] == torch.inf).all()
+    assert (bounds[:, :3] <= pairs[:, :count]).all() and torch.allclose(bounds[:, :3], pairs[:, :count], atol=1e-3)
 
 
 def test_by_hand():

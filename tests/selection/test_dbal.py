@@ -71,10 +71,60 @@ def test_k_means_is_as_good_as_scikit_learns():
     assert _cost(points, weights, weighted_kmeans(points, weights, 20, seed=0)) <= 1.1 * expected
 
 
-def test_without_faiss_it_is_scikit_learn(monkeypatch):
+def _lloyd(points, weights, centers, iterations):
+    """Lloyd's algorithm as it is written: all distances and all means each time."""
+    before = None
+    for _ in range(iterations):
+        cluster = (points[:, None] - centers).square().sum(2).argmin(1)
+        if before is not None and torch.equal(cluster, before):
+            break
+        before = cluster
+        for k in range(len(centers)):
+            if (cluster == k).any():
+                own = weights[cluster == k].double()
+                centers[k] = ((points[cluster == k].double() * own[:, None]).sum(0) / own.sum()).float()
+    return centers
+
+
+@pytest.mark.parametrize("library", ["faiss", "torch"])
+@pytest.mark.parametrize("iterations", [1, 2, 5, 100])
+def test_k_means_is_lloyds_algorithm(monkeypatch, library, iterations):
+    if library == "torch":
+        monkeypatch.setattr(neighbors, "faiss", None)
+    elif neighbors.faiss is None:
+        pytest.skip("faiss is not installed")
     random = torch.Generator().manual_seed(2)
+    for seed in range(20):
+        points, weights = torch.randn(200, 3, generator=random), torch.rand(200, generator=random) + 0.01
+        first = torch.empty(200, dtype=torch.float64).exponential_(generator=torch.Generator().manual_seed(seed))
+        start = points[(first / weights.double()).topk(15, largest=False).indices]
+        expected = _lloyd(points, weights, start.clone(), iterations)
+        found = weighted_kmeans(points, weights, 15, seed=seed, iterations=iterations)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_start_is_drawn_by_weight():
+    # one iteration on separate points, of which each center keeps its own: the heavy ones are mostly drawn
+    points = torch.arange(100.0)[:, None]
+    weights = torch.where(torch.arange(100) < 50, 1e-6, 1.0)
+    drawn = [weighted_kmeans(points, weights, 5, seed=seed, iterations=0) for seed in range(50)]
+    assert all((centers >= 50).all() and len(centers.unique()) == 5 for centers in drawn)
+    assert len(torch.cat(drawn).unique()) > 30
+
+
+def test_an_empty_cluster_gets_a_point_that_is_far_from_its_center():
+    # duplicates are drawn twice: without help one of two equal centers stays empty
+    points, weights = torch.tensor([[0.0]] * 50 + [[10.0], [11.0], [30.0]]), torch.ones(53)
+    for seed in range(20):
+        centers = weighted_kmeans(points, weights, 4, seed=seed)
+        assert _cost(points, weights, centers) == 0 and sorted(centers.flatten().tolist()) == [0.0, 10.0, 11.0, 30.0]
+
+
+@pytest.mark.parametrize("with_faiss", [True, False])
+def test_two_runs_pick_the_same(monkeypatch, with_faiss):
+    random = torch.Generator().manual_seed(3)
     features, informativeness = torch.randn(60, 3, generator=random), torch.rand(60, generator=random)
-    monkeypatch.setattr(neighbors, "faiss", None)
+    monkeypatch.setattr(neighbors, "faiss", neighbors.faiss if with_faiss else None)
     picks = [diverse_mini_batch(features, informativeness, 6, prefilter=5, seed=3).tolist() for _ in range(2)]
     assert picks[0] == picks[1] and len(set(picks[0])) == 6
 
