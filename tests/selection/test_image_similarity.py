@@ -52,6 +52,27 @@ def test_the_paper_s_example():
     assert found[0, 1].item() == pytest.approx(0.33, abs=0.005)
 
 
+def test_jaccard_of_many_images():
+    """More images than are finished at a time, some without detections."""
+    draw = random.Random(1)
+    sets = [{draw.randrange(5) for _ in range(draw.randint(0, 3))} for _ in range(1030)]
+    row = torch.tensor([image for image, labels in enumerate(sets) for _ in labels])
+    found = jaccard_similarity(torch.tensor([label for labels in sets for label in labels]), row, len(sets))
+    for a in (0, 5, 1023, 1024, 1029):
+        expected = [len(sets[a] & other) / len(sets[a] | other) if sets[a] | other else 1.0 for other in sets]
+        assert found[a].tolist() == pytest.approx(expected)
+    assert torch.equal(found, found.T)
+
+
+def test_wrong_detections():
+    with pytest.raises(ValueError, match="labels must be 2 classes >= 0, got 2 from"):
+        jaccard_similarity(torch.tensor([-1, 0]), torch.tensor([0, 1]), 2)
+    with pytest.raises(ValueError, match="labels must be 2 classes >= 0, got 1 from"):
+        jaccard_similarity(torch.tensor([1]), torch.tensor([0, 1]), 2)
+    with pytest.raises(ValueError, match=r"row must lie in \[0, 2\), got 0 to 2"):
+        jaccard_similarity(torch.tensor([1, 0]), torch.tensor([0, 2]), 2)
+
+
 def test_many_images_are_mirrored_exactly():
     found = global_similarity(torch.randn(2100, 3, generator=torch.Generator().manual_seed(0)))
     assert torch.equal(found, found.T) and bool((found.diagonal() == 1).all())
@@ -62,3 +83,5 @@ def test_wrong_features():
         global_similarity(torch.ones(2, 4), 3)
     with pytest.raises(ValueError, match="features must be finite"):
         global_similarity(torch.full((2, 4), torch.nan))
+    with pytest.raises(ValueError, match=r"features must be Float\[N L F\] or \[N L\*F\], got shape \[4\]"):
+        global_similarity(torch.ones(4))
