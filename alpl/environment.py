@@ -36,11 +36,29 @@ def describe_environment() -> dict[str, Any]:
         "git_dirty": dirty,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "device": torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else f"CPU, {torch.get_num_threads()} threads",
+        "device": describe_device(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
     }
+
+
+def describe_device(device: torch.device) -> str:
+    """Name a device for people: the GPU's name, or the processor's with the threads that torch uses of it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        threads = torch.get_num_threads()
+        return f"{_processor()}, {threads} {'thread' if threads == 1 else 'threads'}"
+    return str(device)
+
+
+def _processor() -> str:
+    """Name the processor; Linux tells it in a file, and Python does not read that."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine() or "CPU"
 
 
 def _version(package: str) -> str | None:

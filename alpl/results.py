@@ -18,6 +18,7 @@ import numpy as np
 
 from alpl.errors import ConfigError, DataError
 from alpl.files import read_array, read_json
+from alpl.network_cost import FILE, NetworkCost
 
 Status: TypeAlias = Literal["finished", "unfinished", "failed"]
 PER_CLASS = "test/map_per_class"
@@ -105,6 +106,7 @@ class RunResult:
         classes: names of the K classes; empty where the run does not say.
         planned: what the experiment's own sweep varies: ``{"method": ("random", ...), "seed": ("0", ...)}``.
         changes: what the command line changed of the experiment's setting; None where the run does not say.
+        network_cost: parameters and forward seconds; None where they are not measured (yet).
     """
 
     folder: Path
@@ -126,6 +128,7 @@ class RunResult:
     classes: tuple[str, ...] = ()
     planned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     changes: tuple[str, ...] | None = None
+    network_cost: NetworkCost | None = None
 
     @property
     def gallery_cycles(self) -> tuple[int, ...]:
@@ -240,6 +243,7 @@ def read_run(folder: Path) -> RunResult:
         classes=classes,
         planned=planned,
         changes=changes,
+        network_cost=_network_cost(folder / FILE),
     )
 
 
@@ -302,6 +306,15 @@ def _environment(path: Path) -> dict[str, Any]:
         return dict(read_json(path))
     except (OSError, TypeError, ValueError):
         return {}  # a run that failed early may have none
+
+
+def _network_cost(path: Path) -> NetworkCost | None:
+    """Read the cost; a broken file is told and left out, as nothing else of the run depends on it."""
+    try:
+        return NetworkCost.load(path) if path.exists() else None
+    except DataError as error:
+        log.warning("skipped: %s", error)
+        return None
 
 
 def _all_labeled(path: Path) -> bool:

@@ -14,7 +14,12 @@ MAX_CHANGES = 4  # changed settings that a sentence lists; more are counted
 
 
 def with_verdicts(comparison: Comparison, table: PaperTable) -> Comparison:
-    """Give the comparison with a verdict for each number and row of the paper that ours stands beside."""
+    """Give the comparison with a verdict for each number and row of the paper that ours stands beside.
+
+    One that is not to be judged gets only the sentences about settings.
+    """
+    if not comparison.is_judged:
+        return replace(comparison, settings=_settings(comparison))
     reference = [line for line in comparison.lines if line.paper_row == comparison.reference]
     printed = {place: cell for line in reference for place, cell in enumerate(line.cells) if cell.paper_mean}
     ours = {place: cell for line in reversed(reference) for place, cell in enumerate(line.cells) if cell.ours}

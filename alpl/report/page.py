@@ -23,6 +23,8 @@ from alpl.report.cost import CostTable
 from alpl.report.figures import FigureFile
 from alpl.report.gallery import GalleryPart
 from alpl.report.informativeness import MIN_IMAGES
+from alpl.report.network_cost import NetworkCosts
+from alpl.report.network_cost_text import cost_sheet
 from alpl.report.partial import seeds_text
 from alpl.report.pseudo_labels import pseudo_points
 from alpl.report.tables import EMPTY, WideTable, metric_title, number
@@ -45,6 +47,7 @@ class Contents:
         classes: one for each data set whose runs tell their classes.
         galleries: queried images; may be empty.
         costs: one for each data set with a finished cycle.
+        network_costs: one for each data set on which a run measured its network.
         partial: what the sweep lacks; may be empty.
         notes: what the reader must know about the report itself.
     """
@@ -58,6 +61,7 @@ class Contents:
     classes: Sequence[ClassTable]
     galleries: Sequence[GalleryPart]
     costs: Sequence[CostTable]
+    network_costs: Sequence[NetworkCosts]
     partial: Sequence[str]
     notes: Sequence[str]
 
@@ -93,6 +97,7 @@ def render(table: str, contents: Contents, out: Path) -> str:
         stages=stages,
         seconds=[(variant, _seconds_per_cycle(variant, stages)) for variant in variants],
         environment=_environment(runs),
+        networks=[cost_sheet(one) for one in contents.network_costs],
         min_images=MIN_IMAGES,
         verdict_rule=RULE,
         acquisitions=[(one.data, acquisition_title(one), head_of(one), shown(one)) for one in contents.acquisitions],

@@ -1,20 +1,15 @@
-"""What an experiment says about a paper's table, and the paper's printed numbers."""
+"""What an experiment says about a paper's table: the ``report`` of its yaml."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import Any, TypeAlias, final
+from typing import Any, final
 
 from alpl.errors import DataError
 from alpl.results import RunResult
 
-COLUMNS = ("row", "column", "mean", "std")
 CYCLES = "cycles"
-Printed: TypeAlias = Mapping[tuple[str, str], tuple[str, str]]
-"""(row, column) -> (mean, std) as printed, in the paper's order."""
 
 
 @final
@@ -33,6 +28,43 @@ class Split:
 
 @final
 @dataclass(frozen=True)
+class PrintedCost:
+    """Where the paper prints what a row's network costs.
+
+    Args:
+        parameters: its column of parameters in millions, "" for none.
+        trainable: the same, where the paper counts only those that a fit changes.
+        seconds: its column of forward seconds, "" for none.
+        reference: our row that costs are told as a multiple of; "" for the table's reference row.
+    """
+
+    parameters: str = ""
+    trainable: str = ""
+    seconds: str = ""
+    reference: str = ""
+
+    @property
+    def columns(self) -> set[str]:
+        """The columns that there are."""
+        return {self.parameters, self.trainable, self.seconds} - {""}
+
+
+@final
+@dataclass(frozen=True)
+class PrintedOverlap:
+    """Where the paper prints how much the queries of two rows have in common.
+
+    Args:
+        columns: our row -> the paper's column of what it has in common with the others.
+        cycle: the last query that counts; 0 for the first query alone.
+    """
+
+    columns: Mapping[str, str]
+    cycle: int = 0
+
+
+@final
+@dataclass(frozen=True)
 class PaperTable:
     """What an experiment says about the paper's table (the ``report`` of its yaml).
 
@@ -45,8 +77,12 @@ class PaperTable:
         cycles: our cycle -> the paper's column, where the paper calls the columns of a table by cycle otherwise; its
             other columns are left out.
         split: a setting for each value of which the rows repeat; ``rows`` then have "{}" where the value's name stands.
-        data: our data set that the numbers of a table by cycle are about.
+        data: our data set that the numbers of a table by cycle, or of overlaps, are about.
         metric: our metric that the numbers are of, with or without ``test/``; the first ``test/*`` one if None.
+        metrics: further metrics of ours that the paper prints, each with its columns as ``columns`` has them, or as
+            ``cycles`` in a table by cycle.
+        cost: where the paper prints parameters and forward seconds; the costs of our networks are shown without, too.
+        overlap: where the paper prints what queries have in common.
         gain_over: our row -> our row that it is told against, where the paper prints gains instead of values: ours is
             then the row's metric less the other's, seed by seed.
         reference: our row that gains are told against; ``random`` or the first one if None.
@@ -67,6 +103,9 @@ class PaperTable:
     split: Split | None = None
     data: str | None = None
     metric: str | None = None
+    metrics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    cost: PrintedCost | None = None
+    overlap: PrintedOverlap | None = None
     gain_over: Mapping[str, str] = field(default_factory=dict)
     reference: str | None = None
     paper_seeds: int | None = None
@@ -92,7 +131,8 @@ def joined_reports(reports: Sequence[Mapping[str, Any]]) -> PaperTable:
     """Join the ``report`` nodes of configs; one further down the list overrides.
 
     Raises:
-        DataError: ``columns`` is a text other than ``cycles``, or ``split`` has other entries than its own.
+        DataError: ``columns`` is a text other than ``cycles``, or ``split``, ``metrics``, ``cost`` or ``overlap`` has
+            other entries than its own.
     """
     joined: dict[str, Any] = {}
     for report in reports:
@@ -106,6 +146,8 @@ def joined_reports(reports: Sequence[Mapping[str, Any]]) -> PaperTable:
             joined[name] = {**joined.get(name, {}), **{str(k): str(v) for k, v in (given or {}).items()}}
         joined["cycles"] = {int(cycle): str(column) for cycle, column in (report.get("cycles") or {}).items()}
         joined["split"] = _split(report.get("split"))
+        joined["metrics"] = {**joined.get("metrics", {}), **_metrics(report.get("metrics"))}
+        joined["cost"], joined["overlap"] = _cost(report.get("cost")), _overlap(report.get("overlap"))
         texts = ("paper", "data", "metric", "reference", "caption", "trial")
         joined.update({name: str(report[name]) for name in texts if report.get(name)})
         joined["scale"] = float(report.get("scale") or 1.0)
@@ -120,36 +162,34 @@ def unknown_keys(runs: Iterable[RunResult]) -> list[str]:
     return sorted({str(key) for run in runs for key in run.report or {}} - known)
 
 
-def read_printed(path: Path) -> Printed:
-    """Read the paper's CSV.
-
-    Raises:
-        DataError: it is missing, has other columns, or a mean is no number.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise DataError(f"{path} must have the columns {','.join(COLUMNS)}, got {reader.fieldnames}")
-            found = {(line["row"], line["column"]): (line["mean"], line["std"] or "") for line in reader}
-        for mean, _ in found.values():
-            float(mean or "nan")
-    except (OSError, TypeError, ValueError) as error:
-        raise DataError(f"the paper's table cannot be read: {error}") from error
-    return found
-
-
-def named_by_cycle(table: PaperTable, printed: Printed) -> Printed:
-    """Call the paper's columns ``cycle_0``, ``cycle_1`` and so on, less those that are no cycle."""
-    if not table.cycles:
-        return printed
-    names = {column: f"cycle_{cycle}" for cycle, column in table.cycles.items()}
-    return {(row, names[column]): value for (row, column), value in printed.items() if column in names}
-
-
 def _split(given: Any) -> Split | None:
     if not given:
         return None
     if not isinstance(given, Mapping) or set(given) != {"key", "values"} or not isinstance(given["values"], Mapping):
         raise DataError(f"report.split must have a key and values (value: how rows begin), got {given!r}")
     return Split(str(given["key"]), {str(value): str(label) for value, label in given["values"].items()})
+
+
+def _metrics(given: Any) -> dict[str, dict[str, str]]:
+    named = {} if given is None else given
+    if not isinstance(named, Mapping) or not all(isinstance(columns, Mapping) for columns in named.values()):
+        raise DataError(f"report.metrics must map metrics to columns (data set or cycle: column), got {given!r}")
+    return {str(name): {str(k): str(v) for k, v in columns.items()} for name, columns in named.items()}
+
+
+def _cost(given: Any) -> PrintedCost | None:
+    if given is None:
+        return None
+    known = {each.name for each in fields(PrintedCost)}
+    if not isinstance(given, Mapping) or not given.keys() <= known:
+        raise DataError(f"report.cost must have some of {', '.join(sorted(known))}, got {given!r}")
+    return PrintedCost(**{str(name): str(value) for name, value in given.items()})
+
+
+def _overlap(given: Any) -> PrintedOverlap | None:
+    if given is None:
+        return None
+    columns = given.get("columns") if isinstance(given, Mapping) else None
+    if not isinstance(columns, Mapping) or not given.keys() <= {"columns", "cycle"}:
+        raise DataError(f"report.overlap must have columns (our row: column) and maybe a cycle, got {given!r}")
+    return PrintedOverlap({str(row): str(column) for row, column in columns.items()}, int(given.get("cycle", 0)))

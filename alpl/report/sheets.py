@@ -14,7 +14,8 @@ from alpl.report.tables import EMPTY, LOW, WideTable, format_mean, metric_title,
 
 _SPECIAL = {character: "\\" + character for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "—": "--",
-    "<": r"\textless{}", ">": r"\textgreater{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''",
+    "[": "{[}", "*": "{*}",  # bare at the beginning of a line they would be arguments of the \\ before it
 }  # fmt: skip
 _LOW = tuple(name.removeprefix("test/") for name in LOW)
 
@@ -67,25 +68,22 @@ def wide_sheet(table: WideTable) -> Sheet:
     return Sheet(f"{table.data}: {metric_title(table.metric)} by labeled images", head, lines)
 
 
-def paper_sheet(one: Comparison, metric: str | None) -> Sheet:
-    """Ours with the paper's numbers; among ours and among the paper's the best of each column is marked.
+def paper_sheet(one: Comparison) -> Sheet:
+    """Ours with the paper's numbers; in judged tables, among ours and the paper's the best of each column is marked.
 
-    Args:
-        one: with verdicts.
-        metric: that the numbers are of; of some (see :data:`alpl.report.tables.LOW`) the lowest is the best.
+    Of some metrics (see :data:`alpl.report.tables.LOW`) the lowest is the best.
     """
-    better = min if metric is not None and metric.removeprefix("test/").startswith(_LOW) else max
     notes = tuple(note for note in (one.remark, *one.settings) if note)
     if not one.by_cycle:
-        return _by_data(one, better, notes)
+        return _by_data(one, notes)
     head = ("row", "", *(f"cycle {place}" for place in range(len(one.lines[0].cells))), "verdict")
     lines = []
     for line in one.lines:
-        theirs = (_entry(one, place, _paper_value, _paper_text, better, line) for place in range(len(line.cells)))
-        ours = (_entry(one, place, _our_value, _our_text, better, line) for place in range(len(line.cells)))
+        theirs = (_entry(one, place, _paper_value, _paper_text, line) for place in range(len(line.cells)))
+        ours = (_entry(one, place, _our_value, _our_text, line) for place in range(len(line.cells)))
         lines.append((Entry(_name(line)), Entry("paper"), *theirs, Entry("")))
         lines.append((Entry(""), Entry("ours"), *ours, Entry(_verdict(line))))
-    return Sheet(f"{one.data}: ours and the paper's numbers", head, tuple(lines), 2, notes, 2)
+    return Sheet(_title(one), head, tuple(lines), 2, notes, 2)
 
 
 def sheet_markdown(sheet: Sheet) -> str:
@@ -119,21 +117,26 @@ def latex_text(text: str) -> str:
     >>> print(latex_text("top_20% ± 0.1"))
     top\_20\% $\pm$ 0.1
     """
-    return re.sub(r"[\\&%$#_{}~^±—<>]", lambda found: _SPECIAL[found.group()], text)
+    return re.sub(r"[\\&%$#_{}~^±—<>|\"\[*]", lambda found: _SPECIAL[found.group()], text)
 
 
-def _by_data(one: Comparison, better: Callable[[Sequence[float]], float], notes: tuple[str, ...]) -> Sheet:
-    names = [cell.data for cell in one.lines[0].cells] if one.lines else []
-    head = ["row", *(f"{name} {what}" for name in names for what in ("paper", "ours", "verdict"))]
+def _by_data(one: Comparison, notes: tuple[str, ...]) -> Sheet:
+    told = ("paper", "ours", "verdict") if one.is_judged else ("paper", "ours")
+    head = ["row", *(f"{name} {what}" for name in one.headings for what in told)]
     lines = []
     for line in one.lines:
         entries = [Entry(_name(line))]
         for place, cell in enumerate(line.cells):
-            entries.append(_entry(one, place, _paper_value, _paper_text, better, line))
-            entries.append(_entry(one, place, _our_value, _our_text, better, line))
-            entries.append(Entry(cell.verdict.word if cell.verdict else EMPTY))
+            entries.append(_entry(one, place, _paper_value, _paper_text, line))
+            entries.append(_entry(one, place, _our_value, _our_text, line))
+            entries += [Entry(cell.verdict.word if cell.verdict else EMPTY)] if one.is_judged else []
         lines.append(tuple(entries))
-    return Sheet("Ours and the paper's numbers", tuple(head), tuple(lines), 1, notes)
+    return Sheet(_title(one), tuple(head), tuple(lines), 1, notes)
+
+
+def _title(one: Comparison) -> str:
+    about = ", ".join(part for part in (one.data, one.title) if part)
+    return f"{about}: ours and the paper's numbers" if about else "Ours and the paper's numbers"
 
 
 def _entry(
@@ -141,13 +144,14 @@ def _entry(
     place: int,
     value_of: Callable[[Cell], float | None],
     text_of: Callable[[Cell], str],
-    better: Callable[[Sequence[float]], float],
     line: Line,
 ) -> Entry:
     """Give the text of a cell, marked where its value is the best of its column."""
+    cell = line.cells[place]
     values = [value for value in (value_of(other.cells[place]) for other in one.lines) if value is not None]
-    here = value_of(line.cells[place])
-    return Entry(text_of(line.cells[place]), here is not None and len(set(values)) > 1 and here == better(values))
+    here, better = value_of(cell), min if cell.metric.startswith(_LOW) else max
+    is_best = one.is_judged and here is not None and len(set(values)) > 1 and here == better(values)
+    return Entry(text_of(cell), is_best)
 
 
 def _paper_value(cell: Cell) -> float | None:

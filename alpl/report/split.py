@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from alpl.report.paper import PaperTable, Printed, Split
+from alpl.report.paper import PaperTable, Split
+from alpl.report.printed import Printed
 from alpl.results import RunResult
 
 

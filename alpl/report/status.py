@@ -15,7 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from alpl.config import CONF, EXPERIMENTS, check_config
 from alpl.errors import ConfigError, DataError
-from alpl.report.paper import PaperTable, joined_reports, read_printed
+from alpl.report.paper import PaperTable, joined_reports
+from alpl.report.printed import read_printed
 from alpl.report.split import setting_of
 from alpl.sweep import jobs_of
 
@@ -183,6 +184,9 @@ def _compared(table: PaperTable, columns: Sequence[str]) -> tuple[tuple[str, ...
         named = tuple(table.columns.values())
     else:
         named = tuple(table.cycles.values()) or tuple(column for column in columns if column.startswith("cycle_"))
+    named += tuple(column for further in table.metrics.values() for column in further.values())
+    named += tuple(sorted(table.cost.columns)) if table.cost else ()
+    named += tuple(table.overlap.columns.values()) if table.overlap else ()
     unknown = [f"its experiment names a column that is not printed: {name}" for name in named if name not in columns]
     return tuple(column for column in columns if column in named), unknown
 

@@ -10,17 +10,22 @@ from alpl.files import whole_file, write_text
 from alpl.report.acquisition_text import acquisition_csv, acquisition_markdown
 from alpl.report.acquisitions import acquisition_tables
 from alpl.report.aggregate import Variant, group, is_named
+from alpl.report.beside import compare
 from alpl.report.classes import class_tables, classes_csv
-from alpl.report.comparison import Comparison, compare, paper_csv
+from alpl.report.comparison import Comparison, paper_csv
 from alpl.report.cost import cost_csv, cost_tables
 from alpl.report.embedding import embedding_figures
 from alpl.report.figures import draw_all
 from alpl.report.gallery import galleries
 from alpl.report.judging import with_verdicts
+from alpl.report.network_cost import network_cost_csv, network_costs
+from alpl.report.network_cost_text import cost_sheet
 from alpl.report.overlap import OverlapTable, overlap_csv, overlap_figures, overlap_tables
 from alpl.report.page import Contents, render
 from alpl.report.paper import PaperTable, paper_table, unknown_keys
+from alpl.report.paper_overlap import compare_overlaps
 from alpl.report.partial import gaps
+from alpl.report.printed import Printed, read_printed
 from alpl.report.pseudo_labels import pseudo_csv, pseudo_points
 from alpl.report.sheets import paper_sheet, sheet_latex, sheet_markdown, wide_sheet
 from alpl.report.split import split_runs
@@ -51,8 +56,8 @@ def write_report(table: str, runs: Sequence[RunResult], out: Path, experiments: 
     notes += _other_metrics(about, tables)
     classes = class_tables(variants, about.reference, notes)
     overlaps, costs = overlap_tables(variants, notes), cost_tables(tables)
-    comparisons = _beside(about, variants, experiments, notes)
-    values = [] if about.gain_over else comparisons
+    comparisons, printed = _beside(about, variants, overlaps, experiments, notes)
+    values = [] if about.gain_over else [one for one in comparisons if one.is_main]
     figures = [
         *draw_all(tables, values, classes, notes),
         *overlap_figures(overlaps),
@@ -64,9 +69,20 @@ def write_report(table: str, runs: Sequence[RunResult], out: Path, experiments: 
         with whole_file(out / figure.name, "wb") as stream:
             stream.write(figure.png)
     contents = Contents(
-        chosen, tables, figures, about.caption, comparisons, acquisitions, classes, parts, costs, gaps(variants), notes
+        runs=chosen,
+        tables=tables,
+        figures=figures,
+        caption=about.caption,
+        paper=comparisons,
+        acquisitions=acquisitions,
+        classes=classes,
+        galleries=parts,
+        costs=costs,
+        network_costs=network_costs(about, variants, printed),
+        partial=gaps(variants),
+        notes=notes,
     )
-    for name, text in _texts(contents, variants, overlaps, about.metric).items():
+    for name, text in _texts(contents, variants, overlaps).items():
         write_text(out / name, text)
     page = render(table, contents, out)
     write_text(out / "index.html", page)  # last: where the page is, the rest is too
@@ -83,12 +99,11 @@ def summary(runs: Sequence[RunResult]) -> str:
     return "\n\n".join(_summary(table, _of_table(table, runs)) for table in tables)
 
 
-def _texts(
-    contents: Contents, variants: Sequence[Variant], overlaps: Sequence[OverlapTable], metric: str | None
-) -> dict[str, str]:
+def _texts(contents: Contents, variants: Sequence[Variant], overlaps: Sequence[OverlapTable]) -> dict[str, str]:
     """Give the report's files of text by name; those that would be empty are not there."""
     tables, partial = contents.tables, contents.partial
-    sheets = [wide_sheet(one) for one in tables] + [paper_sheet(one, metric) for one in contents.paper]
+    sheets = [wide_sheet(one) for one in tables] + [paper_sheet(one) for one in contents.paper]
+    sheets += [cost_sheet(one) for one in contents.network_costs]
     lacking = ["## What the sweep lacks\n\n" + "".join(f"- {sentence}\n" for sentence in partial)] if partial else []
     texts = {
         "table.csv": long_csv(variants),
@@ -103,6 +118,8 @@ def _texts(
         texts["paper.csv"] = paper_csv(contents.paper)
     if contents.costs:
         texts["cost.csv"] = cost_csv(contents.costs)
+    if contents.network_costs:
+        texts["network_cost.csv"] = network_cost_csv(contents.network_costs)
     if overlaps:
         texts["overlap.csv"] = overlap_csv(overlaps)
     if contents.classes:
@@ -140,16 +157,22 @@ def _other_metrics(about: PaperTable, tables: Sequence[WideTable]) -> list[str]:
 
 
 def _beside(
-    about: PaperTable, variants: Sequence[Variant], experiments: Path | None, notes: list[str]
-) -> list[Comparison]:
+    about: PaperTable,
+    variants: Sequence[Variant],
+    overlaps: Sequence[OverlapTable],
+    experiments: Path | None,
+    notes: list[str],
+) -> tuple[list[Comparison], Printed]:
+    """Give ours beside the paper's numbers, and these; nothing where they cannot be read, which the notes then say."""
     if about.paper is None:
-        return []
+        return [], {}
     if experiments is None:
         from alpl.config import EXPERIMENTS  # here: a report without a paper needs no hydra
 
         experiments = EXPERIMENTS
     try:
-        return [with_verdicts(one, about) for one in compare(about, variants, experiments)]
+        found = compare(about, variants, experiments) + compare_overlaps(about, overlaps, variants, experiments)
+        return [with_verdicts(one, about) for one in found], read_printed(experiments / about.paper)
     except DataError as error:
         notes.append(str(error))
-        return []
+        return [], {}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fake_files import hash_of, write_progress
 from PIL import Image
 
 from alpl.files import whole_file, write_json, write_text
@@ -65,7 +64,7 @@ def make_detection_run(
     done = num_cycles if done is None else done
     config: dict[str, Any] = {"data": {"seed": seed}, "acquisition": {"_target_": "random"}, "seed": seed}
     config |= {"pseudo_labels": None if pseudo is None else {"score_thresh": pseudo}} | (changes or {})
-    key, variant = (_hash({**config, "seed": s, "data": {"seed": s}}) for s in (seed, None))
+    key, variant = (hash_of({**config, "seed": s, "data": {"seed": s}}) for s in (seed, None))
     folder = root / table / row / f"{data}-seed{seed}-{key[:8]}"
     about = {"table": table, "row": row, "data": data, "seed": seed, "key": key, "variant": variant}
     about |= {"num_cycles": num_cycles, "report": report, "config": config}
@@ -83,11 +82,7 @@ def make_detection_run(
         if gallery and cycle < num_cycles - 1:
             make_gallery(folder / f"cycle_{cycle:02d}" / "gallery")
         journal += [{"cycle": cycle, "stage": stage, "seconds": 1.0} for stage in ("fit", "test")]
-    write_text(folder / "metrics.csv", "\n".join(lines) + "\n")
-    finished = [{"stage": "finished"}] if done == num_cycles and error is None else []
-    write_text(folder / "journal.jsonl", "".join(json.dumps(entry) + "\n" for entry in journal + finished))
-    if error is not None:
-        write_text(folder / "error.txt", f"Traceback\n{error}\n")
+    write_progress(folder, lines, journal, finished=done == num_cycles, error=error)
     return folder
 
 
@@ -130,10 +125,6 @@ def make_detection_sweep(root: Path, table: str = "elezi/table1", report: dict[s
     make_detection_run(root, table, "elezi", seed=1, pseudo=0.99, done=1, report=report)
     make_detection_run(root, table, "elezi", "digit_scenes", num_cycles=2, pseudo=0.99, report=report)
     return root
-
-
-def _hash(config: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
 if __name__ == "__main__":

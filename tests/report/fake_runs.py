@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from fake_files import hash_of, write_progress
 
 from alpl.files import write_array, write_json, write_text
 from alpl.pool import Pool
@@ -45,7 +44,7 @@ def make_run(
     done = num_cycles if done is None else done
     model = {"optimizer": {"lr": lr}}
     config = {"data": {"name": data}, "model": model, "acquisition": {"_target_": row}, "seed": seed}
-    key, variant = _hash(config), _hash({**config, "seed": None})
+    key, variant = hash_of(config), hash_of({**config, "seed": None})
     folder = root / table / row / f"{data}-seed{seed}-{key[:8]}"
     write_json(folder / "run.json", {
         "table": table, "row": row, "data": data, "seed": seed, "key": key, "variant": variant,
@@ -67,11 +66,7 @@ def make_run(
         Pool.create(NUM_IMAGES, torch.arange(labeled)).save(folder / f"cycle_{cycle:02d}" / "pool.csv")
         if informativeness and cycle < num_cycles - 1:
             write_informativeness(folder / f"cycle_{cycle:02d}" / "informativeness", row, seed, cycle)
-    write_text(folder / "metrics.csv", "\n".join(lines) + "\n")
-    finished = [{"stage": "finished"}] if done == num_cycles and error is None else []
-    write_text(folder / "journal.jsonl", "".join(json.dumps(entry) + "\n" for entry in journal + finished))
-    if error is not None:
-        write_text(folder / "error.txt", f"Traceback (most recent call last):\n  ...\n{error}\n")
+    write_progress(folder, lines, journal, finished=done == num_cycles, error=error)
     return folder
 
 
@@ -124,10 +119,6 @@ def make_sweep(root: Path, table: str = "thesis/table3_1", report: dict[str, Any
     make_run(root, table, "dispersion", seed=0, lr=0.1, report=report)
     make_run(root, table, "bald", done=0, report=report, error="ValueError: p must be in (0, 1), got <2>")
     return root
-
-
-def _hash(config: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from fake_runs import accuracy, make_paper, make_run, make_sweep
 
 from alpl.errors import DataError
 from alpl.report.aggregate import group
-from alpl.report.comparison import compare, paper_csv
+from alpl.report.beside import compare
+from alpl.report.comparison import paper_csv
 from alpl.report.paper import paper_table, unknown_keys
 from alpl.results import find_runs
 

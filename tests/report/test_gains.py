@@ -5,7 +5,7 @@ from fake_runs import GAIN, accuracy, make_run
 
 from alpl.files import write_text
 from alpl.report.aggregate import group
-from alpl.report.comparison import compare
+from alpl.report.beside import compare
 from alpl.report.gains import gains
 from alpl.report.paper import paper_table
 from alpl.results import find_runs

@@ -5,7 +5,8 @@ from fake_detection import make_cycle_paper, make_detection_run, mean_value
 from fake_runs import make_paper, make_run
 
 from alpl.report.aggregate import group
-from alpl.report.comparison import compare, paper_csv
+from alpl.report.beside import compare
+from alpl.report.comparison import paper_csv
 from alpl.report.judging import with_verdicts
 from alpl.report.paper import paper_table
 from alpl.results import find_runs

@@ -2,7 +2,7 @@ import pytest
 from fake_detection import make_cycle_paper, make_detection_run, make_detection_sweep
 
 from alpl.report.aggregate import group
-from alpl.report.comparison import compare
+from alpl.report.beside import compare
 from alpl.report.curves import learning_curves
 from alpl.report.paper import paper_table
 from alpl.report.paper_curves import paper_curves

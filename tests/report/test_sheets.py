@@ -1,11 +1,15 @@
+import json
 import re
+from dataclasses import replace
 
 import pytest
-from fake_detection import make_cycle_paper, make_detection_sweep, mean_value
+from fake_detection import make_cycle_paper, make_detection_run, make_detection_sweep, mean_value
 from fake_runs import make_paper, make_run, make_sweep
 
+from alpl.network_cost import NetworkCost
+from alpl.report import write_report
 from alpl.report.aggregate import group
-from alpl.report.comparison import compare
+from alpl.report.beside import compare
 from alpl.report.judging import with_verdicts
 from alpl.report.paper import paper_table
 from alpl.report.sheets import latex_text, paper_sheet, sheet_latex, sheet_markdown, wide_sheet
@@ -26,7 +30,7 @@ def sheets(tmp_path_factory):
         variants = group(runs, tuple(about.rows))
         found += [wide_sheet(one) for one in wide_tables(variants)]
         compared = compare(about, variants, root / part / "experiments")
-        found += [paper_sheet(with_verdicts(one, about), None) for one in compared]
+        found += [paper_sheet(with_verdicts(one, about)) for one in compared]
     return {sheet.title: sheet for sheet in found}
 
 
@@ -89,9 +93,10 @@ def test_where_low_is_good_the_lowest_is_bold(tmp_path):
     runs = [run for run in find_runs([tmp_path / "runs"]) if run.data == "voc0712"]
     table = paper_table(runs)
     (one,) = compare(table, group(runs), tmp_path / "e")
-    best = {line[0].text: line[2].is_best for line in paper_sheet(one, "l1_score").lines if line[1].text == "paper"}
-    assert best["PL (pl)"] and not best["Random (random)"]
-    assert {entry[2].is_best for entry in paper_sheet(one, "map").lines if entry[0].text == "Random (random)"} == {True}
+    for metric, name in (("l1_score", "PL (pl)"), ("map", "Random (random)")):
+        lines = (replace(line, cells=tuple(replace(cell, metric=metric) for cell in line.cells)) for line in one.lines)
+        sheet = paper_sheet(replace(one, lines=tuple(lines)))
+        assert [line[0].text for line in sheet.lines if line[1].text == "paper" and line[2].is_best] == [name]
 
 
 def test_equal_numbers_have_no_best(tmp_path):
@@ -104,3 +109,85 @@ def test_equal_numbers_have_no_best(tmp_path):
 def test_latex_escapes_everything_that_means_something():
     assert latex_text(r"a\b{c}~^") == r"a\textbackslash{}b\{c\}\textasciitilde{}\textasciicircum{}"
     assert latex_text("50 % of $5 & #1_2 — <x>") == r"50 \% of \$5 \& \#1\_2 -- \textless{}x\textgreater{}"
+
+
+# --- the whole LaTeX file
+
+NASTY = r"50%_a&b #1 {x} $y$ ~^ \textbf [z] * <w> | \"q\""
+
+
+def latex_faults(text):
+    """Read LaTeX as far as tables use it, and say what a compiler would stop at or print otherwise than meant."""
+    faults, stack = [], []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith("%"):
+            continue
+        here = [f"line {number}: {what}" for what in _line_faults(line)]
+        for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", line):
+            if kind == "begin":
+                stack.append(name)
+            elif not stack or stack.pop() != name:
+                here.append(f"line {number}: \\end{{{name}}} closes something else")
+        if spec := re.search(r"\\begin\{tabular\}\{([lcr]+)\}", line):
+            columns = len(spec.group(1))
+        if line.endswith(r"\\") and len(re.findall(r"(?<!\\)&", line)) != columns - 1:
+            here.append(f"line {number}: not {columns} columns")
+        faults += here
+    return faults + [f"{name} is not closed" for name in stack]
+
+
+def _line_faults(line):
+    known = {"begin", "end", "centering", "caption", "toprule", "midrule", "bottomrule", "addlinespace", "textbf", "pm",
+             "textbackslash", "textasciitilde", "textasciicircum", "textless", "textgreater", "textbar"}  # fmt: skip
+    depth, math, place = 0, False, 0
+    while place < len(line):
+        if found := re.match(r"\\([A-Za-z]+|.)", line[place:]):
+            name = found.group(1)
+            if name.isalpha() and name not in known:
+                yield f"unknown command {name}"
+            if name == "pm" and not math:
+                yield "\\pm outside of mathematics"
+            place += len(found.group())
+            continue
+        character = line[place]
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        if depth < 0:
+            yield "} without {"
+        math ^= character == "$"
+        if character in "#%_^~" and not math:
+            yield f"bare {character}"
+        if not character.isascii():
+            yield f"{character} is not ASCII"
+        place += 1
+    if depth or math:
+        yield "a brace or $ is open"
+    if re.match(r"\s*[\[*]", line):
+        yield "an argument of the line break before"
+
+
+def test_the_reader_finds_what_is_wrong():
+    good = "\\begin{tabular}{lr}\na \\& b & \\textbf{1 $\\pm$ 2} \\\\\n\\end{tabular}\n"
+    assert latex_faults(good) == []
+    for old, new in (
+        ("\\&", "&"), ("a ", "a_"), ("a ", "[a] "), ("a ", "* "), ("1 ", "1% "), ("$ 2", " 2"), ("2}", "2"),
+        ("\\end{tabular}", ""), ("a ", "± "), ("textbf", "bold"), ("a ", "#1 "),
+    ):  # fmt: skip
+        assert latex_faults(good.replace(old, new)), (old, new)
+
+
+def test_every_table_of_a_report_can_be_compiled(tmp_path):
+    """Names with all that LaTeX treats otherwise, in every place where a name can stand."""
+    columns = 'row,column,mean,std\n"{0}",cycle_0,60.8,0.2\n"{0}",cycle_1,64.2,\n"{0}",size,5.5,\nPL,size,6,\n'
+    report = make_cycle_paper(tmp_path / "experiments", columns.format(NASTY.replace('"', '""')))
+    report |= {"data": NASTY, "rows": {NASTY: NASTY, "[pl]": "PL"}, "cost": {"parameters": "size"}}
+    for seed in range(2):
+        for row in (NASTY, "[pl]", "*"):
+            folder = make_detection_run(tmp_path / "runs", "t", "x", NASTY.replace("/", ""), seed=seed, report=report)
+            about = json.loads((folder / "run.json").read_text())
+            (folder / "run.json").write_text(json.dumps(about | {"row": row, "changes": [NASTY]}))
+            NetworkCost(2_000_000, 1_000_000, 0.1, 7, 96, 96, "VIEWS", NASTY, "32-true").save(folder / "cost.json")
+            folder.rename(folder.with_name(f"{len(row)}-{seed}"))
+    write_report("t", find_runs([tmp_path / "runs"]), tmp_path / "out", tmp_path / "experiments")
+    text = (tmp_path / "out" / "table.tex").read_text()
+    assert latex_faults(text) == [] and text.count(r"\begin{tabular}") == 3
+    assert text.count(latex_text(NASTY)) > 6 and "{[}pl{]}" not in text and "{[}pl]" in text

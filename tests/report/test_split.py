@@ -7,8 +7,9 @@ from fake_runs import accuracy, make_run
 
 from alpl.errors import DataError
 from alpl.report.aggregate import group
-from alpl.report.comparison import compare
-from alpl.report.paper import Split, joined_reports, named_by_cycle, paper_table
+from alpl.report.beside import compare
+from alpl.report.paper import Split, joined_reports, paper_table
+from alpl.report.printed import named_by_cycle
 from alpl.report.split import part_of, setting_of, split_runs
 from alpl.results import find_runs
 
