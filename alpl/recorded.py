@@ -27,17 +27,19 @@ class RecordedRun:
         table: of the run.
         row: of the run.
         seed: of the run.
+        run: pattern of its folder's name, such as "voc07-*", where others of that seed lie beside it (a trial, say).
 
     Raises:
         ConfigError: there is no such run, or there are several.
     """
 
-    def __init__(self, runs: str, table: str, row: str, seed: int) -> None:
+    def __init__(self, runs: str, table: str, row: str, seed: int, run: str = "*") -> None:
         place = Path(runs) / table / row
-        found = sorted(path.parent for path in place.glob("*/run.json") if _seed_of(path) == seed)
+        found = sorted(path.parent for path in place.glob(f"{run}/run.json") if _seed_of(path) == seed)
         if len(found) != 1:
             names = ", ".join(path.name for path in found) or "none"
-            raise ConfigError(f"{place} must hold one run of seed {seed}, the one that is followed, got {names}")
+            hint = f"; name one by run, e.g. run={found[0].name}" if found else ""
+            raise ConfigError(f"{place} must hold one run of seed {seed}, the one that is followed, got {names}{hint}")
         self.folder = RunFolder(found[0])
 
     def pool(self, cycle: int) -> Pool:
@@ -92,10 +94,11 @@ class RecordedInitial(AbstractInitialSet):
         row: see there.
         seed: see there.
         cycle: of that run; null for its last one.
+        run: see :class:`RecordedRun`.
     """
 
-    def __init__(self, runs: str, table: str, row: str, seed: int, cycle: int | None = None) -> None:
-        self.run = RecordedRun(runs, table, row, seed)
+    def __init__(self, runs: str, table: str, row: str, seed: int, cycle: int | None = None, run: str = "*") -> None:
+        self.run = RecordedRun(runs, table, row, seed, run)
         self.cycle = cycle
 
     def draw(self, candidates: Candidates) -> Index:

@@ -1,17 +1,17 @@
 """The seven tables of AL-MDN (Choi et al. 2021): rows, settings, and every row as a trial."""
 
-import csv
 import json
+from functools import partial
 from pathlib import Path
 
+import configs
 import pytest
 import torch
 from command import alpl
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from configs import checked
+from omegaconf import OmegaConf
 
 from alpl.acquisition.base import Query
-from alpl.config import CONF, EXPERIMENTS, check_config, register_experiments
 from alpl.pool import Pool
 
 TRIALS = {f"table{number}": "smoke" for number in range(1, 6)} | {
@@ -32,27 +32,12 @@ GROUPS = {
 SYMBOLS = {"box_aleatoric": "alb", "box_epistemic": "epb", "class_aleatoric": "alc", "class_epistemic": "epc"}
 
 
-def experiment(table: str) -> DictConfig:
-    config = OmegaConf.load(EXPERIMENTS / "almdn" / f"{table}.yaml")
-    assert isinstance(config, DictConfig)
-    return config
-
-
-def methods(table: str) -> list[str]:
-    return str(experiment(table).hydra.sweeper.params.method).split(",")
-
-
-def composed(*overrides: str) -> DictConfig:
-    register_experiments()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", list(overrides))
-    check_config(config)
-    return config
+experiment = partial(configs.experiment, "almdn")
+methods = partial(configs.methods, "almdn")
 
 
 def printed_rows(table: str) -> set[str]:
-    with (EXPERIMENTS / "almdn" / f"{table}.paper.csv").open() as stream:
-        return {line["row"] for line in csv.DictReader(stream)}
+    return {row for row, _ in configs.printed("almdn", table)}
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -73,7 +58,7 @@ def test_table2_is_all_14_aggregations() -> None:
             spelled[f"almdn_{join}_{group}"] = (types, join, name)
     assert len(spelled) == 14 and set(methods("table2")) == {"random", *spelled}
     for method, (types, join, name) in spelled.items():
-        acquisition = composed("experiment=almdn/table2", f"method={method}").acquisition
+        acquisition = checked("experiment=almdn/table2", f"method={method}").acquisition
         assert sorted(acquisition.types) == sorted(types), method
         assert len(types) == 1 or acquisition.join == join
         assert rows[method] == name
@@ -86,11 +71,11 @@ def test_table2_is_all_14_aggregations() -> None:
 )
 def test_rows_that_query_compose_in_full_and_as_a_trial(table: str, initial: int, cycles: int) -> None:
     for method in methods(table):
-        full = composed(f"experiment=almdn/{table}", f"method={method}")
+        full = checked(f"experiment=almdn/{table}", f"method={method}")
         assert (full.schedule.initial.size, full.schedule.budget, full.schedule.cycles) == (initial, 1000, cycles)
         assert full.trainer.max_steps == 120_000 and full.data.batch_size == 32
         assert full.model.warmup.total_iters == 1000 and full.model.acquisition.nms_thresh == 0.45
-        trial = composed(f"experiment=almdn/{table}", "scale=smoke", f"method={method}")
+        trial = checked(f"experiment=almdn/{table}", "scale=smoke", f"method={method}")
         assert trial.data.source._target_.endswith("DigitScenes") and trial.trainer.max_epochs == 3
         # what a row is stays what it is: a trial has the small network with the row's own heads
         for name in ("acquisition", "num_members", "model.network.classes", "model.network.boxes"):
@@ -101,7 +86,7 @@ def test_rows_that_query_compose_in_full_and_as_a_trial(table: str, initial: int
 def test_baselines_run_on_the_mixture_network() -> None:
     """Sec. 4.2: "by applying each sampling method to the proposed GMM architecture"."""
     for table in ("table4", "table5"):
-        rows = {method: composed(f"experiment=almdn/{table}", f"method={method}") for method in methods(table)}
+        rows = {method: checked(f"experiment=almdn/{table}", f"method={method}") for method in methods(table)}
         heads = {method: row.model.network.classes._target_.rpartition(".")[2] for method, row in rows.items()}
         efficient = heads.pop("almdn_eff")
         assert set(heads.values()) == {"MixtureClasses"} and efficient == "EfficientMixtureClasses"
@@ -109,12 +94,12 @@ def test_baselines_run_on_the_mixture_network() -> None:
             assert rows[method].acquisition.reduction == "mean"  # "the average entropy on the classification head"
         dropout = rows["almdn_mc_dropout"].model
         assert (dropout.network.dropout, dropout.num_passes) == (0.1, 25)
-        assert rows["almdn_ensemble"].num_members == 3
+        assert rows["almdn_ensemble"].num_members == 3 and rows["almdn_ensemble"].model.tested_members == "first"
 
 
 def test_table1_has_single_gaussians_and_mixtures_in_either_head() -> None:
     def components(method: str, data: str) -> tuple[int, int]:
-        network = composed("experiment=almdn/table1", f"method={method}", f"data={data}").model.network
+        network = checked("experiment=almdn/table1", f"method={method}", f"data={data}").model.network
         return tuple(0 if head is None else head.components for head in (network.classes, network.boxes))  # type: ignore[return-value]
 
     for data, size in (("voc07", "100%"), ("coco2014", 5000)):
@@ -123,13 +108,13 @@ def test_table1_has_single_gaussians_and_mixtures_in_either_head() -> None:
             "head_plain": (0, 0), "head_gaussian_box": (0, 1), "head_gmm_box": (0, 4), "head_gaussian_class": (1, 0),
             "head_gmm_class": (4, 0), "head_gmm": (4, 4), "head_eff": (4, 4),
         }  # fmt: skip
-        config = composed("experiment=almdn/table1", "method=head_gmm", f"data={data}")
+        config = checked("experiment=almdn/table1", "method=head_gmm", f"data={data}")
         assert config.schedule.budget is None and config.schedule.initial.size == size
         assert config.model.layout.min_sizes[0] == (30 if data == "voc07" else 21)
 
 
 def test_table6_has_the_baseline_as_published() -> None:
-    networks = {method: composed("experiment=almdn/table6", f"method={method}").model.network for method in
+    networks = {method: checked("experiment=almdn/table6", f"method={method}").model.network for method in
                 methods("table6")}  # fmt: skip
     assert {method: network.background_boxes for method, network in networks.items()} == {
         "head_plain": True, "region_head_gmm": False, "region_head_eff": False,
@@ -142,10 +127,10 @@ def test_table7_trains_other_detectors_on_the_sets_of_table4() -> None:
     assert params["schedule.initial.row"] == "random,almdn_gmm,almdn_eff"
     assert set(str(params["schedule.initial.row"]).split(",")) <= set(methods("table4"))
     for method in methods("table7"):
-        config = composed("experiment=almdn/table7", f"method={method}", "schedule.initial.row=almdn_gmm")
+        config = checked("experiment=almdn/table7", f"method={method}", "schedule.initial.row=almdn_gmm")
         assert config.model.network.get("classes") is None and config.schedule.budget is None
         assert (config.schedule.initial.table, config.schedule.initial.cycle) == ("almdn/table4", None)
-    faster = composed("experiment=almdn/table7", "method=transfer_faster_rcnn", "schedule.initial.row=random")
+    faster = checked("experiment=almdn/table7", "method=transfer_faster_rcnn", "schedule.initial.row=random")
     assert (faster.trainer.max_epochs, faster.data.batch_size) == (20, 4)
 
 

@@ -80,8 +80,15 @@ def test_the_run_must_be_there_once(runs: Path) -> None:
         with pytest.raises(ConfigError, match=f"must hold one run of seed {names[2]}, .*, got none"):
             RecordedRun(str(runs), *names)
     shutil.copytree(folder_of(runs), runs / "digits" / "least_confidence" / "again")
-    with pytest.raises(ConfigError, match=r"must hold one run of seed 0, .*, got again, digits-seed0-"):
+    with pytest.raises(
+        ConfigError, match=r"must hold one run of seed 0, .*, got again, digits-seed0-.*; name one by run"
+    ):
         RecordedRun(str(runs), *NAMES)
+    assert RecordedRun(str(runs), *NAMES, run="ag*").folder.path.name == "again"
+    assert Replay(str(runs), *NAMES, run="digits-*").run.folder.path.name.startswith("digits-seed0-")
+    assert RecordedInitial(str(runs), *NAMES, run="again").run.folder.path.name == "again"
+    with pytest.raises(ConfigError, match=r"got none$"):
+        RecordedRun(str(runs), *NAMES, run="voc07-*")
 
 
 def test_a_broken_or_unfinished_run_is_refused(runs: Path) -> None:

@@ -23,6 +23,7 @@ class Replay(AbstractAcquisition):
         table: see there.
         row: see there.
         seed: see there.
+        run: see there.
 
     Raises:
         ConfigError: there is no such run, or there are several.
@@ -30,8 +31,8 @@ class Replay(AbstractAcquisition):
 
     can_rehearse = False
 
-    def __init__(self, runs: str, table: str, row: str, seed: int) -> None:
-        self.run = RecordedRun(runs, table, row, seed)
+    def __init__(self, runs: str, table: str, row: str, seed: int, run: str = "*") -> None:
+        self.run = RecordedRun(runs, table, row, seed, run)
 
     def select(self, context: Context) -> Query:
         """Give the recorded query, with its utilities.
