@@ -147,9 +147,23 @@ def check_config(config: DictConfig) -> None:
             raise ConfigError(f"{name} must be true or false, got {config[name]!r}")
     if config.num_threads is not None and not (isinstance(config.num_threads, int) and config.num_threads > 0):
         raise ConfigError(f"num_threads must be null or an int > 0, got {config.num_threads!r}")
+    check_tasks(config)
     resolved = OmegaConf.to_container(config, resolve=True)
     for place, node in _targets(resolved, ""):
         _check_arguments(place, node)
+
+
+def check_tasks(config: DictConfig) -> None:
+    """Make sure that data and model are of one task.
+
+    Raises:
+        ConfigError: they are not, or one of their classes cannot be imported.
+    """
+    from alpl.partners import check_partners  # here: it brings torch
+
+    data, model = (config.get(group) for group in ("data", "model"))
+    if data and model and "_target_" in data and "_target_" in model:
+        check_partners(_imported("data", data._target_), _imported("model", model._target_))
 
 
 def _targets(node: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -163,13 +177,13 @@ def _targets(node: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield from _targets(value, f"{place}[{number}]")
 
 
-def _check_arguments(place: str, node: Mapping[str, Any]) -> None:
+def _imported(place: str, path: Any) -> Any:
+    """Import what the ``_target_`` of a place names."""
     from hydra.utils import get_object
 
-    path = node["_target_"]
     logging.disable(logging.ERROR)  # hydra logs what it also raises
     try:
-        target = get_object(path)
+        return get_object(path)
     except Exception as error:
         reason = " ".join(str(error).split())
         raise ConfigError(
@@ -177,6 +191,11 @@ def _check_arguments(place: str, node: Mapping[str, Any]) -> None:
         ) from error
     finally:
         logging.disable(logging.NOTSET)
+
+
+def _check_arguments(place: str, node: Mapping[str, Any]) -> None:
+    path = node["_target_"]
+    target = _imported(place, path)
     try:
         parameters = dict(inspect.signature(target).parameters)
     except (TypeError, ValueError):  # built-in types tell no signature

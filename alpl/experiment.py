@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+from hydra.utils import instantiate
 from lightning.pytorch import Trainer
+from omegaconf import DictConfig
 
 from alpl.acquisition.base import AbstractAcquisition
 from alpl.callbacks.base import AbstractProvider
@@ -14,6 +18,7 @@ from alpl.errors import ConfigError
 from alpl.loggers.base import AbstractRunLogger
 from alpl.modules.base import AbstractTrainableModule
 from alpl.oracle import AbstractOracle
+from alpl.partial_parts import check_not_set
 from alpl.pseudo_labels import AbstractPseudoLabeler
 from alpl.schedule import Schedule
 
@@ -81,3 +86,42 @@ class Experiment:
             raise ConfigError(f"embedding must be >= 0, got {self.embedding}")
         if self.checkpoint_every_s < 0:
             raise ConfigError(f"checkpoint_every_s must be >= 0, got {self.checkpoint_every_s}")
+
+
+def make_experiment(config: DictConfig) -> Experiment:
+    """Make the parts that a config names.
+
+    Raises:
+        ConfigError: the acquisition is none, or the trainer is given what the loop sets itself.
+    """
+    make = partial(instantiate, _convert_="all")
+    check_not_set(config.trainer, "trainer", OURS)
+    acquisition = make(config.acquisition)
+    if not isinstance(acquisition, AbstractAcquisition):
+        raise ConfigError(f"acquisition must be an AbstractAcquisition, got {config.acquisition._target_}")
+    return Experiment(
+        data=make(config.data),
+        make_module=partial(_make_module, config.model),
+        schedule=make(config.schedule),
+        acquisition=acquisition,
+        pseudo_labels=make(config.pseudo_labels) if config.pseudo_labels else None,
+        make_oracle=partial(make, config.oracle),
+        providers=[make(callback) for callback in config.callbacks.values() if callback is not None],
+        make_trainer=make(config.trainer, _partial_=True),
+        logger=make(config.logger),
+        seed=config.seed,
+        num_members=config.num_members,
+        warm_start=config.warm_start,
+        informativeness=config.informativeness,
+        gallery=config.gallery,
+        embedding=config.embedding,
+        checkpoint_every_s=config.checkpoint_every_s,
+        keep_models=config.keep_models,
+        keep_predictions=config.keep_predictions,
+    )
+
+
+def _make_module(config: DictConfig, **from_data: Any) -> AbstractTrainableModule:
+    check_not_set(config, "model", from_data)
+    module: AbstractTrainableModule = instantiate(config, _convert_="all", **from_data)
+    return module

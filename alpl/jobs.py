@@ -11,6 +11,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from alpl.errors import ConfigError
+from alpl.messages import one_line
 
 
 def cli(arguments: Sequence[str] | None = None) -> None:
@@ -19,8 +20,6 @@ def cli(arguments: Sequence[str] | None = None) -> None:
     try:
         _run(options)
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
-        from alpl.main import one_line
-
         print(f"alpl-jobs: {one_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
 

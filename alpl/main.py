@@ -3,45 +3,40 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from alpl.acquisition import AbstractAcquisition
 from alpl.cluster import slurm_job
-from alpl.config import CONF, EXPERIMENTS, check_config, content_of, register_experiments, with_default_group
+from alpl.config import CONF, check_config, content_of, register_experiments, with_default_group
 from alpl.environment import describe_environment
 from alpl.errors import ConfigError, DataError, RunLockedError
-from alpl.experiment import OURS, Experiment
+from alpl.experiment import make_experiment
 from alpl.files import write_json, write_text
 from alpl.interruption import Interruption
 from alpl.loop import ActiveLearning
+from alpl.messages import USER_ERRORS, let_errors_through, one_line, refuse, wants_traces
 from alpl.planned import changes, planned_sweep
 from alpl.processes import rank
 from alpl.progress import Progress, quiet_libraries
 from alpl.run_folder import RunFolder, content_key
-from alpl.sweep import Outcome, compose_job, end_broken_sweep, in_sweep, job_number, write_outcome
+from alpl.run_names import names_of, run_path, title_of
+from alpl.sweep import Outcome, clearer, end_broken_sweep, in_sweep, job_number, write_outcome
 
 log = logging.getLogger("alpl")
 
-USER_ERRORS = (ConfigError, DataError, RunLockedError)
-
 _THREADS = torch.get_num_threads()  # torch's own choice; a sweep's earlier job may have set another number
-
-_TRACES = "ALPL_TRACES"  # whether the user set HYDRA_FULL_ERROR; inherited by the processes of a launcher
 
 
 def cli() -> None:
@@ -49,14 +44,13 @@ def cli() -> None:
 
     HYDRA_FULL_ERROR=1 shows the trace instead.
     """
-    os.environ.setdefault(_TRACES, os.environ.get("HYDRA_FULL_ERROR", "0"))
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # hydra then lets its errors through to us
+    let_errors_through()
     register_experiments()
     sys.argv[1:] = with_default_group(sys.argv[1:])
     try:
         run()
     except (HydraException, OmegaConfBaseException, OSError) as error:  # OSError: hydra could not make its folder
-        _refuse(error)
+        refuse(clearer(error, sys.argv[1:]))
     except Exception as error:
         end_broken_sweep(error)
         raise
@@ -77,9 +71,9 @@ def run(config: DictConfig) -> None:
     try:
         run_experiment(config)
     except USER_ERRORS as error:
-        _refuse(error)
+        refuse(error)
     except Exception as error:  # error.txt in the run's folder has the trace
-        _refuse(error, status=1)
+        refuse(error, status=1)
 
 
 def _run_job(config: DictConfig) -> None:
@@ -91,16 +85,9 @@ def _run_job(config: DictConfig) -> None:
     except Exception as error:
         fault = one_line(error)
         print(f"alpl: error: run {job_number() + 1}: {fault}", file=sys.stderr)
-        if not isinstance(error, USER_ERRORS) or os.environ[_TRACES] == "1":
+        if not isinstance(error, USER_ERRORS) or wants_traces():
             traceback.print_exc()
     write_outcome(Outcome(job_number(), folder, fault))
-
-
-def _refuse(error: Exception, status: int = 2) -> NoReturn:
-    if os.environ[_TRACES] == "1":
-        raise error
-    print(f"alpl: error: {one_line(error)}", file=sys.stderr)
-    sys.exit(status)
 
 
 def run_experiment(config: DictConfig) -> RunFolder:
@@ -114,7 +101,7 @@ def run_experiment(config: DictConfig) -> RunFolder:
     torch.set_num_threads(_THREADS if config.num_threads is None else config.num_threads)
     folder = RunFolder(run_path(config))
     if folder.is_finished:
-        progress = Progress(_title(config), job_number() if in_sweep() else None, 0)
+        progress = Progress(title_of(config), job_number() if in_sweep() else None, 0)
         progress.say(f"{progress.prefix} | finished already: {folder.path}")
         progress.close()
         return folder
@@ -129,76 +116,6 @@ def _run_locked(folder: RunFolder, config: DictConfig, interruption: Interruptio
         return
     with folder.locked() as stale:
         _run_in(folder, config, stale, interruption)
-
-
-def run_path_of(overrides: Sequence[str]) -> Path:
-    """Give the folder of the run that ``alpl <overrides>`` makes or has made, without running it.
-
-    Raises:
-        ConfigError, HydraException: the overrides do not compose, or name what is not there.
-    """
-    config = compose_job(overrides)
-    choices = dict(config.hydra.runtime.choices)
-    with open_dict(config):
-        del config["hydra"]
-    check_config(config)
-    return run_path(config, choices)
-
-
-def run_path(config: DictConfig, choices: Mapping[str, Any] | None = None) -> Path:
-    """Give the folder of a run: ``<runs>/<table>/<row>/<data>-seed<seed>-<key>``.
-
-    Args:
-        config: the run's config.
-        choices: what was chosen in each group; by default what Hydra says of the run at work.
-    """
-    names = _names(config, choices)
-    key = content_key(content_of(config))
-    return Path(config.paths.runs) / names["table"] / names["row"] / f"{names['data']}-seed{config.seed}-{key}"
-
-
-def make_experiment(config: DictConfig) -> Experiment:
-    """Make the parts that a config names."""
-    make = partial(hydra.utils.instantiate, _convert_="all")
-    if taken := sorted(OURS & config.trainer.keys()):
-        raise ConfigError(f"trainer.{taken[0]} must not be set: the framework sets it itself")
-    acquisition = make(config.acquisition)
-    if not isinstance(acquisition, AbstractAcquisition):
-        raise ConfigError(f"acquisition must be an AbstractAcquisition, got {config.acquisition._target_}")
-    return Experiment(
-        data=make(config.data),
-        make_module=partial(make, config.model),
-        schedule=make(config.schedule),
-        acquisition=acquisition,
-        pseudo_labels=make(config.pseudo_labels) if config.pseudo_labels else None,
-        make_oracle=partial(make, config.oracle),
-        providers=[make(callback) for callback in config.callbacks.values() if callback is not None],
-        make_trainer=make(config.trainer, _partial_=True),
-        logger=make(config.logger),
-        seed=config.seed,
-        num_members=config.num_members,
-        warm_start=config.warm_start,
-        informativeness=config.informativeness,
-        gallery=config.gallery,
-        embedding=config.embedding,
-        checkpoint_every_s=config.checkpoint_every_s,
-        keep_models=config.keep_models,
-        keep_predictions=config.keep_predictions,
-    )
-
-
-def one_line(error: BaseException) -> str:
-    """Give an error's message on one line, with its type where the type says what went wrong."""
-    text = " ".join(str(error).split())
-    for noise in (" Config search path:", " Set the environment variable HYDRA_FULL_ERROR", " See https://hydra.cc"):
-        text = text.split(noise)[0]
-    if "Could not find 'experiment/" in text:  # hydra lists only those of the top folder
-        tables = sorted(str(path.relative_to(EXPERIMENTS).with_suffix("")) for path in EXPERIMENTS.rglob("*.yaml"))
-        text = f"{text.split(' Available options')[0]}; there are {', '.join(tables)}"
-    if "'preprocess/" in text and "Cannot merge" in text:  # a detector's preprocessing, into a classifier's data
-        text = f"data must be a detection data set for a detector (data=digit_scenes, voc07, coco_folder, ...): {text}"
-    known = isinstance(error, (*USER_ERRORS, HydraException, OmegaConfBaseException))
-    return text if known and text else f"{type(error).__name__}: {text}"
 
 
 def _run_in(folder: RunFolder, config: DictConfig, stale: str | None, interruption: Interruption) -> None:
@@ -240,7 +157,7 @@ def _run_in(folder: RunFolder, config: DictConfig, stale: str | None, interrupti
 def _set_up(folder: RunFolder, config: DictConfig, interruption: Interruption) -> ActiveLearning:
     """Make and check all parts; whatever goes wrong before any training is a matter of the config or the data."""
     is_main = rank() == 0
-    show = partial(Progress, _title(config), job_number() if in_sweep() else None, quiet=not is_main)
+    show = partial(Progress, title_of(config), job_number() if in_sweep() else None, quiet=not is_main)
     try:
         return ActiveLearning(make_experiment(config), folder, show, interruption)
     except Exception as error:
@@ -265,7 +182,7 @@ def _description(config: DictConfig, learning: ActiveLearning) -> dict[str, Any]
     content = content_of(config)
     report = OmegaConf.to_container(config.report, resolve=True) if config.report is not None else None
     return {
-        **_names(config),
+        **names_of(config),
         "seed": config.seed,
         "key": content_key(content),
         "variant": content_key(content_of(config, any_seed=True)),
@@ -276,35 +193,6 @@ def _description(config: DictConfig, learning: ActiveLearning) -> dict[str, Any]
         "changes": changes(config),
         "config": content,
     }
-
-
-def _names(config: DictConfig, choices: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """Table, row and data set by name: as the config says, else by the choices that were made."""
-    if choices is None:
-        choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
-    data = str(choices.get("data", "data"))
-    row = config.row or choices.get("method") or _acquisition_name(config, str(choices.get("acquisition", "row")))
-    names = {"table": str(config.table or data), "row": str(row), "data": data}
-    for name in ("table", "row"):
-        if Path(names[name]).is_absolute() or ".." in Path(names[name]).parts:
-            raise ConfigError(
-                f"{name} must be a name, as a folder below paths.runs is called by it, got {names[name]!r}"
-            )
-    return names
-
-
-def _acquisition_name(config: DictConfig, choice: str) -> str:
-    """Name a row: the chosen file's name, or the class where another one was put in its place."""
-    file = CONF / "acquisition" / f"{choice}.yaml"
-    target = str(config.acquisition._target_)
-    if file.exists() and OmegaConf.load(file)._target_ != target:
-        return target.rpartition(".")[2]
-    return choice
-
-
-def _title(config: DictConfig) -> str:
-    names = _names(config)
-    return f"{names['row']} {names['data']} seed {config.seed}"
 
 
 def _log_to(path: Path) -> logging.Handler:

@@ -13,18 +13,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, final
 
+import torch
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from alpl.config import CONF, check_config
 from alpl.errors import ConfigError
-from alpl.experiment import Experiment
-from alpl.main import make_experiment, one_line, run_experiment
+from alpl.experiment import Experiment, make_experiment
+from alpl.main import run_experiment
 from alpl.matrix_page import write_pages
+from alpl.messages import one_line
 from alpl.modules.base import AbstractTrainableModule
 from alpl.predictions import Need
-from alpl.preflight import check_acquisition, missing_needs
+from alpl.preflight import check_needs, check_rehearsal, missing_needs
 from alpl.progress import quiet_libraries
 from alpl.sweep import compose_job
 
@@ -205,7 +207,8 @@ def _refusal(leaf: DictConfig, column: Column, remedy: tuple[str, ...], made: _M
         needs = experiment.acquisition.needs
         if missing := missing_needs(experiment, needs, module):
             return missing, ""
-        check_acquisition(experiment, needs, module)
+        check_needs(experiment, needs, module)
+        check_rehearsal(experiment, needs, module, torch.arange(2))
     except ConfigError as error:
         return Need.NOTHING, one_line(error)
     return Need.NOTHING, ""

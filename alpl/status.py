@@ -18,6 +18,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from alpl.errors import ConfigError, DataError
+from alpl.messages import one_line
 from alpl.results import RunResult, read_run
 
 State: TypeAlias = Literal["done", "running", "failed", "unfinished", "missing"]
@@ -52,7 +53,7 @@ def status_of(overrides: Sequence[str]) -> list[JobStatus]:
     Raises:
         ConfigError, HydraException: the command itself is refused; a job that is refused has failed.
     """
-    from alpl.main import one_line, run_path_of  # here: they bring torch
+    from alpl.run_names import run_path_of  # here: they bring torch
     from alpl.sweep import jobs_of
 
     found = []
@@ -122,8 +123,6 @@ def cli(arguments: Sequence[str] | None = None) -> None:
     try:
         jobs = status_of([*(["-m"] if options.multirun else []), *overrides])
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
-        from alpl.main import one_line
-
         print(f"alpl-status: error: {one_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
     print(as_json(jobs) if options.json else summary(jobs))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
@@ -14,12 +14,14 @@ from hydra import initialize_config_dir
 from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException, HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from alpl.cluster import is_lost_job, lost_jobs
-from alpl.config import CONF, register_experiments, with_default_group
+from alpl.config import CONF, check_tasks, register_experiments, with_default_group
 from alpl.errors import ConfigError
 from alpl.files import read_json, write_json
 from alpl.progress import SWEEP_TOTAL
@@ -142,13 +144,13 @@ def jobs_of(overrides: Sequence[str]) -> list[list[str]]:
         overrides: the command line: ``+experiment=thesis/table3_1 seed=0,1``, with ``-m`` in front where needed.
 
     Raises:
-        ConfigError: the sweeper decides on its jobs as it goes.
+        ConfigError: the sweeper decides on its jobs as it goes, or see :func:`compose_job`.
         HydraException: the overrides do not compose.
     """
     texts = [text for text in overrides if text not in _MULTIRUN]
     is_sweep = len(texts) < len(overrides)
     with _hydra() as hydra:
-        config = hydra.compose_config("config", with_default_group(texts), RunMode.MULTIRUN)
+        config = _compose(hydra, with_default_group(texts), RunMode.MULTIRUN)
     hydra_overrides = [text for text in config.hydra.overrides.hydra if not text.startswith("hydra.mode=")]
     if not is_sweep and config.hydra.mode != RunMode.MULTIRUN:
         return [[*hydra_overrides, *config.hydra.overrides.task, _ALONE]]
@@ -161,14 +163,29 @@ def jobs_of(overrides: Sequence[str]) -> list[list[str]]:
     return [[*hydra_overrides, *job, _ALONE] for job in jobs]
 
 
+def clearer(error: Exception, overrides: Sequence[str]) -> Exception:
+    """Give what the first job of a command says that does not compose, where that says more than Hydra's error."""
+    if not isinstance(error, ConfigCompositionException):
+        return error
+    try:
+        for job in jobs_of(overrides):
+            compose_job(job)
+    except ConfigError as better:
+        return better
+    except (HydraException, OmegaConfBaseException):
+        pass
+    return error
+
+
 def compose_job(overrides: Sequence[str]) -> DictConfig:
     """Compose the config of one job, with its ``hydra`` node: what ``alpl <overrides>`` would run.
 
     Raises:
+        ConfigError: they do not as data and model are of two tasks.
         HydraException: the overrides do not compose.
     """
     with _hydra() as hydra:
-        return hydra.compose_config("config", with_default_group(overrides), RunMode.RUN)
+        return _compose(hydra, with_default_group(overrides), RunMode.RUN)
 
 
 _MULTIRUN = ("-m", "--multirun")
@@ -183,6 +200,20 @@ def _hydra() -> Iterator[Hydra]:
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         yield hydra
+
+
+def _compose(hydra: Hydra, overrides: list[str], mode: RunMode) -> DictConfig:
+    """Compose a config.
+
+    A detector's pre-processing does not compose with a classifier's data, and Hydra says so in words that help nobody;
+    without it data and model compose, and can say what is wrong.
+    """
+    try:
+        return hydra.compose_config("config", overrides, mode)
+    except ConfigCompositionException:
+        with suppress(HydraException):
+            check_tasks(hydra.compose_config("config", [*overrides, "~preprocess@data"], mode))
+        raise
 
 
 def _split(config: DictConfig) -> list[list[str]] | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from command import TINY, alpl
 
-from alpl.main import make_experiment
+from alpl.experiment import make_experiment
 from alpl.pool import Pool
 from alpl.sweep import compose_job
 

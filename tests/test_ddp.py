@@ -22,8 +22,8 @@ from alpl.data.augment import Normalize
 from alpl.data.batch import BalancedSampler, PassSampler
 from alpl.data.datamodule import ImageDataModule
 from alpl.data.digits import Digits
+from alpl.experiment import make_experiment
 from alpl.files import read_tensors
-from alpl.main import make_experiment
 from alpl.modules.classifier import Classifier
 from alpl.networks.classification import ClassificationNetwork
 from alpl.networks.small_cnn import SmallCnn

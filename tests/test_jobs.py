@@ -9,8 +9,8 @@ from command import TINY, Result, alpl
 
 from alpl import jobs
 from alpl.errors import ConfigError
-from alpl.main import run_path_of
 from alpl.run_folder import RunFolder
+from alpl.run_names import run_path_of
 from alpl.sweep import compose_job, jobs_of
 
 

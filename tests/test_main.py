@@ -42,8 +42,14 @@ BAD = {
     "labeled fraction without room": (["data.labeled_fraction=0.01"], "must leave room for labeled and unlabeled"),
     "unknown experiment": (["+experiment=thesis/table9"], "there are .*thesis/table3_1"),
     "command line that cannot be parsed": (["schedule.budget=[20,30"], "no viable alternative"),
-    "detector on classification data": (["data=digits", "model=ssd_tiny"], "data must be a detection data set"),
-    "classifier on scenes": (["data=digit_scenes", "model=digits_cnn"], "data.augment and data.resize must be given"),
+    "detector on classification data": (
+        ["data=digits", "model=ssd_tiny"],
+        "one task, got data for classification .*detection",
+    ),
+    "classifier on scenes": (
+        ["data=digit_scenes", "model=digits_cnn"],
+        "one task, got data for detection .*classification",
+    ),
 }
 
 

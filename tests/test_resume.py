@@ -17,7 +17,7 @@ HARNESS = Path(__file__).parent / "kill_harness.py"
 NUM_KILLS = int(os.environ.get("ALPL_TEST_KILLS", "8"))
 
 # What differs by nature: seconds, the machine's answer to "when".
-TIMED = {"journal.jsonl", "run.log", "environment.json", "lock"}
+TIMED = {"journal.jsonl", "run.log", "environment.json", "cost.json", "lock"}
 
 RUN = ["acquisition=dispersion", "trainer.max_epochs=12", "schedule.cycles=3", "checkpoint_every_s=0"]
 

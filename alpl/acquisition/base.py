@@ -81,7 +81,8 @@ class Context:
         row = self.predictions.row
         if not torch.equal(row, torch.arange(self.predictions.num_images, device=row.device)):
             raise ValueError(
-                f"predictions must hold one instance an image, got {len(row)} for {self.predictions.num_images}"
+                f"predictions must hold one instance an image, got {len(row)} for {self.predictions.num_images}: "
+                "detections need an acquisition over objects, such as detection_entropy"
             )
         return posterior
 
@@ -128,6 +129,9 @@ class AbstractAcquisition(ABC):
 
     needs: Need = Need.NOTHING
     """What the context must hold."""
+
+    image_layers: frozenset[int] = frozenset()
+    """Of how many maps image features must be the averages, one after the other; empty where that does not matter."""
 
     can_rehearse: bool = True
     """Whether it can choose from any pool, so that it is tried on a made-up one before any training."""

@@ -27,6 +27,9 @@ class AbstractImageSimilarity(ABC):
     needs: Need
     """What the predictions must hold."""
 
+    image_layers: frozenset[int] = frozenset()
+    """See :attr:`alpl.acquisition.base.AbstractAcquisition.image_layers`."""
+
     @abstractmethod
     def __call__(self, predictions: Predictions) -> Tensor:
         """``Float[N N]``, symmetric, the largest values on the diagonal."""
@@ -132,6 +135,8 @@ class GlobalSimilarity(AbstractImageSimilarity):
         if num_layers < 1:
             raise ConfigError(f"num_layers must be >= 1, got {num_layers}")
         self.num_layers = num_layers
+        if num_layers > 1:  # one vector an image may be of anything
+            self.image_layers = frozenset({num_layers})
 
     def __call__(self, predictions: Predictions) -> Tensor:
         """See :func:`alpl.selection.image_similarity.global_similarity`."""

@@ -38,7 +38,7 @@ class Medoids(AbstractAcquisition):
         if ties not in ("own", "as_released"):
             raise ConfigError(f"acquisition.ties must be own or as_released, got {ties!r}")
         self.similarity, self.iterations, self.ties = similarity, iterations, ties
-        self.needs = similarity.needs
+        self.needs, self.image_layers = similarity.needs, similarity.image_layers
 
     def select(self, context: Context) -> Query:
         """Choose the medoids, in the order of their k-centers.

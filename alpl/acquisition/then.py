@@ -51,6 +51,7 @@ class Then(AbstractAcquisition):
         self.first, self.second = first, second
         self.ratio, self.rounding = ratio, rounding
         self.needs = first.needs | second.needs
+        self.image_layers = first.image_layers | second.image_layers
 
     def select(self, context: Context) -> Query:
         """Choose in two stages; order and utility are those of the second.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
@@ -14,6 +14,7 @@ from alpl.data.batch import Batch
 from alpl.pool import Index, Pool
 from alpl.pseudo_labels import PseudoLabels
 from alpl.schedule import Candidates
+from alpl.task import Task
 
 
 class AbstractPoolDataModule(LightningDataModule, ABC):
@@ -23,6 +24,9 @@ class AbstractPoolDataModule(LightningDataModule, ABC):
     whose views give the loaders. A module that has given its training targets away holds none but those of a pool's
     labeled images.
     """
+
+    task: ClassVar[Task]
+    """What the data is labeled for."""
 
     @final
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar, final
 
 import torch
@@ -10,33 +9,21 @@ from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
 
 from alpl.data.sets import ImageSet, Splits
-from alpl.data.source import AbstractSource, fetch
+from alpl.data.source import AbstractDownloadedSource
 from alpl.errors import DataError
 
 
-class AbstractCIFAR(AbstractSource):
+class AbstractCIFAR(AbstractDownloadedSource):
     """What both sets share: torchvision's class downloads, checks every md5 and unpickles.
 
-    Args:
-        root: the folder that holds ``cifar-10-batches-py`` or ``cifar-100-python``.
-        download: whether :meth:`prepare` fetches what is missing or broken.
+    ``root`` holds ``cifar-10-batches-py`` or ``cifar-100-python``; see the base class for the arguments.
     """
 
     published: ClassVar[type[datasets.CIFAR10]]
     """The torchvision data set; it knows the file names and the md5 sums."""
 
-    def __init__(self, root: str, download: bool = False) -> None:
-        self.root = Path(root).expanduser()
-        self.download = download
-
-    def prepare(self) -> None:
-        """Download into ``root`` if ``download`` is set and the files are not there already.
-
-        Raises:
-            DataError: the download failed.
-        """
-        if self.download:
-            fetch(type(self).__name__, self.root, lambda: self.published(self.root, download=True))
+    def _fetch(self) -> object:
+        return self.published(self.root, download=True)
 
     def load(self) -> Splits:
         """Read both splits.

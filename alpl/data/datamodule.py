@@ -27,6 +27,7 @@ from alpl.errors import ConfigError
 from alpl.pool import Index, Pool
 from alpl.pseudo_labels import PseudoLabels
 from alpl.schedule import Amount, Candidates, balanced_draw, num_images_of
+from alpl.task import Task
 
 Transform: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -56,6 +57,8 @@ class ImageDataModule(AbstractPoolDataModule):
     Raises:
         ConfigError: a value is out of range, or the source knows no ``root`` or ``download``.
     """
+
+    task = Task.CLASSIFICATION
 
     def __init__(
         self,

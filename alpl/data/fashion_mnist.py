@@ -11,33 +11,21 @@ from torchvision import datasets
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from alpl.data.sets import ImageSet, Splits
-from alpl.data.source import AbstractSource, fetch
+from alpl.data.source import AbstractDownloadedSource
 from alpl.errors import DataError
 
 SIDE = 28
 
 
 @final
-class FashionMNIST(AbstractSource):
+class FashionMNIST(AbstractDownloadedSource):
     """10 classes of clothing, as a small data set with one channel.
 
-    Args:
-        root: the folder that holds ``FashionMNIST/raw`` with the four unpacked idx files.
-        download: whether :meth:`prepare` fetches them when one is missing.
+    ``root`` holds ``FashionMNIST/raw`` with the four unpacked idx files; see the base class for the arguments.
     """
 
-    def __init__(self, root: str, download: bool = False) -> None:
-        self.root = Path(root).expanduser()
-        self.download = download
-
-    def prepare(self) -> None:
-        """Download into ``root`` if ``download`` is set and the files are not there already.
-
-        Raises:
-            DataError: the download failed.
-        """
-        if self.download:
-            fetch("FashionMNIST", self.root, lambda: datasets.FashionMNIST(str(self.root), download=True))
+    def _fetch(self) -> object:
+        return datasets.FashionMNIST(str(self.root), download=True)
 
     def load(self) -> Splits:
         """Read both splits.

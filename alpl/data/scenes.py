@@ -26,6 +26,7 @@ from alpl.errors import ConfigError
 from alpl.pool import Index, Pool
 from alpl.pseudo_labels import PseudoLabels
 from alpl.schedule import Candidates
+from alpl.task import Task
 
 
 @final
@@ -60,6 +61,8 @@ class SceneDataModule(AbstractPoolDataModule):
     Raises:
         ConfigError: a value is out of range.
     """
+
+    task = Task.DETECTION
 
     def __init__(
         self,

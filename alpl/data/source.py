@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
+from typing import final
 
 from alpl.data.sets import Splits
 from alpl.errors import DataError
@@ -29,6 +30,33 @@ class AbstractSource(ABC):
         Raises:
             DataError: the download failed.
         """
+
+
+class AbstractDownloadedSource(AbstractSource):
+    """Base of sources that torchvision can download.
+
+    Args:
+        root: the folder that holds the data set's own.
+        download: whether :meth:`prepare` fetches what is missing or broken.
+    """
+
+    def __init__(self, root: str, download: bool = False) -> None:
+        self.root = Path(root).expanduser()
+        self.download = download
+
+    @final
+    def prepare(self) -> None:
+        """Download into ``root`` if ``download`` is set and the files are not there already.
+
+        Raises:
+            DataError: the download failed.
+        """
+        if self.download:
+            fetch(type(self).__name__, self.root, self._fetch)
+
+    @abstractmethod
+    def _fetch(self) -> object:
+        """Let torchvision download what is not there; see :func:`fetch` for what it may raise."""
 
 
 def fetch(name: str, root: Path, download: Callable[[], object]) -> None:

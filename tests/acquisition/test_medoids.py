@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from rehearsals import rehearse
 
 from alpl.acquisition import (
     AbstractImageSimilarity,
@@ -16,7 +17,6 @@ from alpl.acquisition import (
 from alpl.errors import ConfigError
 from alpl.pool import Pool
 from alpl.predictions import Form, Need, Posterior, Predictions
-from alpl.rehearsal import rehearse
 from alpl.selection.ccms import ccms
 from alpl.selection.object_match import KlMatch
 from alpl.selection.objects import Objects

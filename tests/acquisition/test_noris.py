@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from rehearsals import rehearse
 
 from alpl.acquisition import Context, DetectionUncertainty, KCenter, LeastConfidence, Noris, ObjectNoris
 from alpl.errors import ConfigError
 from alpl.pool import Pool
 from alpl.predictions import Form, Need, Posterior, Predictions
-from alpl.rehearsal import rehearse
 from alpl.selection.image_distance import FeatureDistance
 from alpl.selection.noris import Kernel, noris
 from alpl.selection.object_distance import ObjectDistance

@@ -1,9 +1,9 @@
 import torch
+from rehearsals import rehearse
 
 from alpl.acquisition import Context, PredictedLoss
 from alpl.pool import Pool
 from alpl.predictions import Need, Predictions
-from alpl.rehearsal import rehearse
 
 
 def test_the_highest_predicted_losses_are_chosen():
