@@ -13,19 +13,24 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import alpl.main  # before the fork: the imports take most of a short run
 
 
-def attempt(overrides: list[str], kill_after_s: float | None) -> int:
-    """Run in a child, killed that long after it has said that it starts or goes on; give the wait status."""
+def attempt(overrides: list[str], kill_after_s: float | None, prepare: Callable[[], None] = lambda: None) -> int:
+    """Run in a child, killed that long after it has said that it starts or goes on; give the wait status.
+
+    ``prepare`` is called in the child before it runs.
+    """
     said = size_of_logs(overrides)
     child = os.fork()
     if child == 0:
         sys.argv = ["alpl", *overrides]
         sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
         code = 0
+        prepare()
         try:
             alpl.main.cli()
         except SystemExit as end:

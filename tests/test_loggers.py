@@ -2,9 +2,11 @@
 
 import csv
 import json
+import signal
 import subprocess
 import sys
 import time
+from itertools import chain
 from pathlib import Path
 from threading import Timer
 from types import SimpleNamespace
@@ -14,7 +16,7 @@ import pytest
 import wandb
 from command import TINY, alpl
 from PIL import Image
-from test_resume import harness, only_run
+from test_resume import only_run
 
 from alpl.errors import ConfigError
 from alpl.files import write_json
@@ -24,6 +26,7 @@ from alpl.loggers.wandb_points import history_row, summary
 from alpl.loggers.wandb_run import WandbRun, _kind, wandb_id
 from alpl.run_folder import RunFolder
 
+KILL_ONCE_LOGGED = Path(__file__).parent / "kill_once_logged.py"
 MARGIN = ("logger=wandb", "acquisition=margin", *TINY)
 
 
@@ -56,8 +59,12 @@ def values(items) -> dict:
     return {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
 
 
+def history_of(found: list) -> list[dict]:
+    return [values(record.history.item) for record in found if record.HasField("history")]
+
+
 def history(run: Path) -> list[dict]:
-    return [values(record.history.item) for record in records(run) if record.HasField("history")]
+    return history_of(records(run))
 
 
 def last_summary(run: Path) -> dict:
@@ -150,14 +157,20 @@ def test_a_failed_run_is_marked_and_goes_on_as_the_same_run(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_a_killed_run_logs_every_point_once(tmp_path: Path) -> None:
-    """Fits that begin anew (no checkpoint in time) come by epochs that are logged already."""
-    overrides = ["logger=wandb", "acquisition=margin", "trainer.max_epochs=30", "schedule.cycles=2"]
-    outcome = harness(tmp_path, 4, 0.4, *overrides, "checkpoint_every_s=600")
-    assert outcome["status"] == 0 and outcome["killed"] > 0, outcome
+    """Fits that begin anew (there is no checkpoint) come by epochs that wandb's files hold already."""
+    epochs, kills = 100, 2
+    overrides = ["logger=wandb", "acquisition=margin", f"trainer.max_epochs={epochs}", "schedule.cycles=1"]
+    command = [sys.executable, str(KILL_ONCE_LOGGED), str(kills), "--", f"paths.runs={tmp_path}", *overrides]
+    done = subprocess.run([*command, "checkpoint_every_s=600"], capture_output=True, text=True, timeout=570)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [signal.SIGKILL] * kills + [0]
     run = only_run(tmp_path)
-    assert len(pieces(run)) > 1
     rows = history(run)
-    assert sorted(row["_step"] for row in rows) == list(range(3 * 32))
+    steps = [[row["_step"] for row in history_of([*read_records(piece)])] for piece in pieces(run)]
+    assert len(steps) == kills + 1 and all(steps), steps
+    ends = [piece[-1] + 1 for piece in steps[:-1]]  # points that the next attempt finds
+    assert any(0 < end % (epochs + 2) <= epochs for end in ends), f"no fit was cut off behind a logged epoch: {ends}"
+    assert list(chain(*steps)) == list(range(2 * (epochs + 2))), steps
     assert [without_times(row) for row in rows if "epoch" in row] == written_epochs(run)
 
 
