@@ -48,8 +48,14 @@ def num_images_of(amount: Amount, total: int, name: str = "amount") -> int:
     else:
         number = amount
     if not 0 < number <= total:
-        raise ConfigError(f"{name} must come to 1 to {total} images, got {given!r} = {number} images")
+        came_to = "" if given is amount and isinstance(amount, int) else f" = {number} images"
+        raise ConfigError(f"{name} must come to 1 to {total} images, got {given!r}{came_to}")
     return number
+
+
+def _shown(budgets: Sequence[int]) -> str:
+    """Give budgets for a message; of many the first ones."""
+    return str(list(budgets)) if len(budgets) <= 10 else f"{list(budgets[:3])} and {len(budgets) - 3} more"
 
 
 def _unrounded(amount: Amount, total: int) -> float:
@@ -260,6 +266,6 @@ class Schedule:
         if (total := num_initial + sum(budgets)) > num_images:
             raise ConfigError(
                 f"schedule.budget must leave the pool large enough: {num_initial} initial images and budgets of "
-                f"{budgets} come to {total}, but only {num_images} images take part"
+                f"{_shown(budgets)} come to {total}, but only {num_images} images take part"
             )
         return budgets
