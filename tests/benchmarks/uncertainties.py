@@ -1,11 +1,14 @@
 """Do the four uncertainties of a mixture head rank wrong detections above right ones? On digit scenes, small SSD.
 
-    python tests/benchmarks/uncertainties.py [--heads gmm eff] [--seeds 0 1 2] [--budget 100] [--score-thresh 0.5]
+    python tests/benchmarks/uncertainties.py [--heads gmm eff] [--seeds 0 1] [--labels 3000] [--steps 3600]
+        [--unlabeled 300] [--score-thresh 0.5] [--budget 100]
 
-For each head and seed one network is trained on the initial set of data=digit_scenes and looks at the unlabeled images.
-A detection counts from a score of --score-thresh. It is right if an object of its class that no detection of higher
-score has taken overlaps it by at least 0.5. Printed: the area under the ROC curve of each type (0.5 is chance), means
-over the seeds; and the common images of the queries that the four types make, as AL-MDN's Table 3.
+For each head and seed one network is trained on --labels scenes for --steps steps and looks at --unlabeled other ones.
+A detection counts from a score of --score-thresh. Printed, for each type and for 1 - score, as means (and ranges) over
+the seeds: areas under the ROC curve (0.5 is chance) of all wrong detections, and of those of each cause (causes.py),
+against the right ones (nan where a seed has none); Spearman's correlation with 1 - IoU over the detections that touch
+an object; medians of right and wrong detections. And the common images of the queries that the four types make, as
+AL-MDN's Table 3.
 """
 
 from __future__ import annotations
@@ -13,30 +16,39 @@ from __future__ import annotations
 import argparse
 import logging
 import warnings
-from collections.abc import Sequence
 from itertools import product
 
 import torch
+from causes import BACKGROUND, BOX, CAUSES, CLASS, RIGHT, TOUCHED, Judgment, judge
 from lightning.pytorch import Trainer
 from omegaconf import open_dict
+from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
-from torchvision.ops import box_iou
 
 from alpl.acquisition import Context, MixtureUncertainty
-from alpl.data.objects import Objects
 from alpl.main import make_experiment
 from alpl.pool import Pool
 from alpl.predictions import UNCERTAINTIES, Need, Predictions
 from alpl.seeding import seed_all
 from alpl.sweep import compose_job
 
-IOU_THRESH = 0.5
+AREAS = {"wrong": (), "class": (CLASS,), "box": (BOX,), "background": (BACKGROUND,)}
+ROWS = (*UNCERTAINTIES, "1 - score")
 
 
-def trained(head: str, seed: int) -> tuple[Pool, Predictions, list[Objects]]:
-    """Train on the initial set; give the predictions of the unlabeled images and what is on them."""
-    config = compose_job(["data=digit_scenes", f"model/head@model.network={head}", f"seed={seed}"])
+def trained(head: str, seed: int, labels: int, steps: int, unlabeled: int) -> tuple[Pool, Predictions, Judgment]:
+    """Train on the initial set; give the detections in the unlabeled images, and what they are."""
+    config = compose_job(
+        [
+            "data=digit_scenes",
+            f"model/head@model.network={head}",
+            f"seed={seed}",
+            f"trainer.max_steps={steps}",
+            f"schedule.initial.size={labels}",
+            f"+data.source.num_train={labels + unlabeled}",
+        ]
+    )
     with open_dict(config):
         del config["hydra"]
     experiment = make_experiment(config)
@@ -55,22 +67,27 @@ def trained(head: str, seed: int) -> tuple[Pool, Predictions, list[Objects]]:
     module.needs = Need.UNCERTAINTIES | Need.BOXES
     parts = trainer.predict(module, datamodule=data.observing(pool.unlabeled))
     assert parts is not None
-    return pool, Predictions.concat(parts), oracle.annotate(pool.unlabeled)
+    seen = Predictions.concat(parts)
+    return pool, seen, judge(seen, oracle.annotate(pool.unlabeled))
 
 
-def right(seen: Predictions, truth: Sequence[Objects]) -> Tensor:
-    """``Bool[I]``: detections that find an object, by falling score."""
-    assert seen.boxes is not None and seen.labels is not None and seen.scores is not None
-    found = torch.zeros(len(seen.row), dtype=torch.bool)
-    for image, objects in enumerate(truth):
-        here = (seen.row == image).nonzero().flatten()
-        free = torch.ones(len(objects), dtype=torch.bool)
-        for one in here[seen.scores[here].argsort(descending=True)].tolist():
-            overlaps = box_iou(seen.boxes[one : one + 1].double(), objects.boxes.double())[0]
-            overlaps = overlaps.where(free & (objects.labels == seen.labels[one]), -1.0)
-            if len(overlaps) and overlaps.max() >= IOU_THRESH:
-                found[one], free[overlaps.argmax()] = True, False
-    return found
+def measured(values: Tensor, judgment: Judgment) -> list[float]:
+    """Areas by :data:`AREAS`, correlation, and two medians; NaN where there is nothing to compare.
+
+    Args:
+        values: ``Float[J]`` of the detections that count.
+        judgment: of the same ones.
+    """
+    cause, overlap = judgment
+    right, touching = cause == RIGHT, overlap >= TOUCHED
+    areas = []
+    for causes in AREAS.values():
+        wrong = torch.isin(cause, torch.tensor(causes)) if causes else ~right
+        both = right | wrong
+        comparable = bool(wrong.any()) and bool(right.any())
+        areas.append(float(roc_auc_score(wrong[both], values[both])) if comparable else torch.nan)
+    spearman = float(spearmanr(values[touching], 1 - overlap[touching]).statistic)
+    return [*areas, spearman, float(values[right].median()), float(values[~right].median())]
 
 
 def overlaps(pool: Pool, seen: Predictions, budget: int, score_thresh: float) -> Tensor:
@@ -85,39 +102,49 @@ def main() -> None:
     """Train, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--heads", nargs="+", default=["gmm", "eff"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--budget", type=int, default=100)
-    parser.add_argument("--score-thresh", type=float, default=0.5)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    for name, default in (("labels", 3000), ("steps", 3600), ("unlabeled", 300), ("budget", 100)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--score-thresh", type=float, nargs="+", default=[0.5])
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     for head in given.heads:
-        areas, shares = [], []
+        tables: dict[float, list[list[list[float]]]] = {thresh: [] for thresh in given.score_thresh}
+        shares: dict[float, list[Tensor]] = {thresh: [] for thresh in given.score_thresh}
         for seed in given.seeds:
-            pool, seen, truth = trained(head, seed)
+            pool, seen, judgment = trained(head, seed, given.labels, given.steps, given.unlabeled)
             assert seen.scores is not None and seen.uncertainties is not None
-            counts = seen.scores >= given.score_thresh
-            wrong = ~right(seen, truth)[counts]
-            print(
-                f"{head}, seed {seed}: {int(counts.sum())} detections count, {int(wrong.sum())} are wrong", flush=True
-            )
-            if not 0 < int(wrong.sum()) < len(wrong):
-                continue  # no pair of a wrong and a right one
-            ranked = (*seen.uncertainties[counts].T, 1 - seen.scores[counts])
-            areas.append([float(roc_auc_score(wrong, column)) for column in ranked])
-            shares.append(overlaps(pool, seen, given.budget, given.score_thresh))
-        if areas:
-            _print(head, torch.tensor(areas), torch.stack(shares), given.budget / len(pool.unlabeled))
+            for thresh in given.score_thresh:
+                counts = seen.scores >= thresh
+                counted = Judgment(judgment.cause[counts], judgment.overlap[counts])
+                numbers = zip(CAUSES, counted.cause.bincount(minlength=len(CAUSES)).tolist(), strict=True)
+                text = ", ".join(f"{number} {name}" for name, number in numbers)
+                print(f"{head}, seed {seed}, score >= {thresh}: {text}", flush=True)
+                columns = (*seen.uncertainties[counts].T, 1 - seen.scores[counts])
+                tables[thresh].append([measured(column, counted) for column in columns])
+                shares[thresh].append(overlaps(pool, seen, given.budget, thresh))
+        for thresh in given.score_thresh:
+            print(f"{head}, score >= {thresh}: mean (and range) over {len(given.seeds)} seeds")
+            _print_table(torch.tensor(tables[thresh]))
+            _print_shares(torch.stack(shares[thresh]).mean(0), given.budget / given.unlabeled)
 
 
-def _print(head: str, areas: Tensor, shares: Tensor, chance: float) -> None:
-    print(f"{head}: area under the ROC curve, mean and range over {len(areas)} seeds")
-    for name, column in zip((*UNCERTAINTIES, "1 - score"), areas.T, strict=True):
-        print(f"  {name:18s}{column.mean():.3f}  ({column.min():.3f} to {column.max():.3f})")
-    print(f"{head}: common images (%), by chance {100 * chance:.0f}")
+def _print_table(values: Tensor) -> None:
+    """``Float[S R 7]``."""
+    print(f"  {'':18s}" + "".join(f"{name:24s}" for name in (*AREAS, "Spearman, 1 - IoU")) + "median right, wrong")
+    for row, name in enumerate(ROWS):
+        columns = values[:, row].T
+        cells = [f"{one.mean():.2f} ({one.min():.2f} to {one.max():.2f})" for one in columns[:-2]]
+        medians = " ".join(f"{one.mean():.2g}" for one in columns[-2:])
+        print(f"  {name:18s}" + "".join(f"{cell:24s}" for cell in cells) + medians, flush=True)
+
+
+def _print_shares(shares: Tensor, chance: float) -> None:
+    print(f"  common images (%), by chance {100 * chance:.0f}")
     for (line, name), (column, other) in product(enumerate(UNCERTAINTIES), repeat=2):
         if line < column:
-            print(f"  {name:18s}{other:18s}{100 * shares[:, line, column].mean():4.0f}")
+            print(f"  {name:18s}{other:18s}{100 * shares[line, column]:4.0f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,22 @@ def test_noise_is_shared_by_the_components_as_written_and_their_own_as_released(
         assert not torch.equal(drawn_logits[..., 0], drawn_logits[..., 1])
 
 
+@pytest.mark.parametrize("noise", ["as_written", "as_released"])
+def test_noise_only_adds_to_the_mean_class_loss(noise):
+    """The cross-entropy is convex in the logits: of Eq. 4 and 5 no variance above 0 is the best, of whatever label."""
+    (means,) = drawn(3, 1, 2, 4, number=1)
+    weights = torch.tensor([[0.3, 0.7]], dtype=torch.float64).log()
+    for label in range(4):
+        losses = []
+        for raw in (-30.0, -3.0, 0.0, 3.0):
+            torch.manual_seed(5)
+            logits = noisy_logits(means.expand(20_000, 2, 4), torch.full_like(means, raw).expand(20_000, 2, 4), noise)
+            losses.append(mixture_cross_entropy(weights, logits, torch.tensor(label).expand(20_000)).mean().item())
+        exact = mixture_cross_entropy(weights, means, torch.tensor([label])).item()
+        assert losses[0] == pytest.approx(exact, abs=1e-5)
+        assert losses == sorted(losses) and losses[1] > exact + 0.01
+
+
 def test_by_hand():
     """Variance 1/2 at distance 1: exp(-1) / sqrt(pi); as released deviation 1/2, so exp(-2) / (sqrt(2 pi) .8)."""
     zero, one = torch.zeros(1), torch.ones(1)
