@@ -13,7 +13,8 @@ from alpl.acquisition.base import AbstractAcquisition, AbstractRanking, Context,
 from alpl.errors import ConfigError
 from alpl.predictions import Need
 from alpl.selection.balanced_kcenter import balanced_kcenter
-from alpl.selection.class_balance import balanced_choice, class_targets, pseudo_label_choice
+from alpl.selection.class_balance import balanced_choice, class_targets
+from alpl.selection.pseudo_label_balance import pseudo_label_choice
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class PseudoLabelBalanced(AbstractAcquisition):
         self.needs = ranking.needs | Need.POSTERIOR | Need.CLASS_COUNTS
 
     def select(self, context: Context) -> Query:
-        """See :func:`alpl.selection.class_balance.pseudo_label_choice`."""
+        """See :func:`alpl.selection.pseudo_label_balance.pseudo_label_choice`."""
         utility = self.ranking.utility(context).detach().cpu().double()
         labels = context.posterior.probs.cpu().argmax(-1)
         chosen = pseudo_label_choice(utility, labels, _targets(context), context.budget)

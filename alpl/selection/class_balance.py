@@ -3,7 +3,7 @@ r"""Selection that balances the classes (thesis ch. 4).
 .. math:: \min_z \; u^T z + \lambda \lVert \Omega - P^T z \rVert_1 \quad \text{s.t. } 1^T z = b,\; z \in \{0, 1\}^N
 
 (Eq. 4.8; the thesis hands it to Gurobi with a limit of 1000 s.) Here its Lagrangian dual gives a bound that equals the
-linear relaxation's, the dual's orders give candidates, a local search betters them, and what is returned says how far
+linear relaxation's, the dual's orders give a first choice, a local search betters it, and what is returned says how far
 from the optimum it can be.
 
 Axes: N unlabeled images, C classes, b images to choose.
@@ -17,14 +17,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from alpl.selection.balance_dual import raise_dual
 from alpl.selection.binary_program import solve_exactly
 from alpl.selection.exchange import Exchange
+from alpl.selection.exchange_search import search
 
 EXACT_UP_TO = 200
 """Images up to which the integer program is solved to the end."""
 
-_STARTS = 4  # roundings of the dual that the local search begins from
-_KICKS = 60  # of the best of them
 _ENOUGH = 1e-4  # a gap at which the search stops
 
 
@@ -56,9 +56,16 @@ def class_targets(counts: Tensor, budget: int) -> Tensor:
         counts: ``Long[C]``, n: labeled images of each class.
         budget: b.
 
+    Raises:
+        ValueError: there is no class, or ``budget`` is negative.
+
     >>> class_targets(torch.tensor([5, 1, 0]), 6)
     tensor([0., 3., 4.], dtype=torch.float64)
     """
+    if counts.ndim != 1 or not len(counts):
+        raise ValueError(f"counts must be Long[C] of at least one class, got shape {list(counts.shape)}")
+    if budget < 0:
+        raise ValueError(f"budget must be >= 0, got {budget}")
     size = int(counts.sum()) + budget
     return (size / len(counts) - counts.double()).clamp(min=0)
 
@@ -78,14 +85,15 @@ def balanced_choice(
 
     .. math:: \max_{|\mu_c| \le \lambda} \; \mu^T \Omega + \sum_{i=1}^{b} \big(u - P \mu\big)_{(i)}
 
-    with the b smallest entries in the sum. It is raised by projected subgradient steps (Polyak's length against the
-    best choice so far); every step's b images are a choice too. The best of these are bettered by exchanging images
-    near the border of the order, with random kicks that are the same in every run, see
-    :class:`alpl.selection.exchange.Exchange`. O(``num_steps`` N C) time, O(N C) memory. Equal costs: the first images.
+    with the b smallest entries in the sum, see :func:`alpl.selection.balance_dual.raise_dual`. The b images of every
+    step are a choice too. The best of these is bettered by exchanging images near the border of the order, from many
+    beginnings that are the same in every run, see :func:`alpl.selection.exchange_search.search`. O(``num_steps`` N C)
+    time for the dual, and some seconds for the search, whatever N is; O(N C) memory, and for the search that of
+    :data:`alpl.selection.exchange.BORDER`.
 
-    The bound is that of the linear relaxation, so that a gap remains where the choice is optimal: at N = 45,000,
-    C = 100, b = 2,500 some 0.02 % and 0.05 % (of sharp predictions 0.04 % and 0.12 %) at the thesis's lambdas, 0.6
-    and 2. It grows with lambda, as whole images cannot meet C targets at once, to 0.2 to 0.5 % at lambda = 10.
+    The bound is that of the linear relaxation, so that a gap remains where the choice is optimal. It grows with lambda
+    and with how sharp the predictions are, as whole images cannot meet C targets at once: see the table in
+    ``tests/benchmarks/README.md``, and the search for why time alone does not close it.
 
     Args:
         cost: ``Float[N]``, u: what is minimized, e.g. the negative entropy.
@@ -93,12 +101,15 @@ def balanced_choice(
         targets: ``Float[C]``, :math:`\Omega`, see :func:`class_targets`.
         weight: :math:`\lambda \ge 0`.
         budget: b, in [0, N].
-        num_steps: of the dual, at most.
+        num_steps: of the dual, at most; at least 1.
 
     Raises:
-        ValueError: shapes do not fit, a value is not finite, or ``weight`` or ``budget`` is out of range.
+        ValueError: shapes do not fit, a value is not finite, or ``weight``, ``budget`` or ``num_steps`` is out of
+            range.
     """
     _check(cost, probs, targets, weight, budget)
+    if num_steps < 1:
+        raise ValueError(f"num_steps must be >= 1, got {num_steps}")
     cost, probs, targets = cost.double(), probs.double(), targets.double()
     number = len(cost)
     if budget in (0, number):
@@ -113,99 +124,12 @@ def balanced_choice(
         index = solve_exactly(cost, probs, targets, weight, budget)
         value = objective(cost, probs, targets, weight, index)
         return BalancedChoice(index, value, value)
-    bound, multipliers, starts = _dual(cost, probs, targets, weight, budget, num_steps)
-    index = _search(cost, probs, targets, weight, starts, cost - probs @ multipliers, bound)
+    bound, multipliers, start = raise_dual(cost, probs, targets, weight, budget, num_steps)
+    exchange = Exchange(cost, probs, targets, weight, start, multipliers)
+    kept = objective(cost, probs, targets, weight, start) - exchange.value  # cost of images that stay
+    index = search(exchange, bound - kept, bound + _ENOUGH * abs(bound) - kept)
     value = objective(cost, probs, targets, weight, index)
     return BalancedChoice(index, value, min(bound, value))
-
-
-def _search(
-    cost: Tensor, probs: Tensor, targets: Tensor, weight: float, starts: list[Tensor], reduced: Tensor, bound: float
-) -> Tensor:
-    """Better the roundings of the dual by exchanges, and the best of them further."""
-    settled: list[tuple[float, int, Exchange]] = []
-    for start in starts:
-        search = Exchange(cost, probs, targets, weight, start, reduced)
-        search.settle()
-        settled.append((objective(cost, probs, targets, weight, search.index), len(settled), search))
-    value, _, best = min(settled, key=lambda each: each[:2])
-    enough = best.value + (bound + _ENOUGH * abs(bound) - value)  # without the cost of images that stay
-    best.improve(_KICKS, enough, torch.Generator().manual_seed(0))
-    return best.index
-
-
-def _dual(
-    cost: Tensor, probs: Tensor, targets: Tensor, weight: float, budget: int, num_steps: int
-) -> tuple[float, Tensor, list[Tensor]]:
-    """Raise the dual; give the bound, the multipliers that reach it, and the best choices met on the way."""
-    multipliers = torch.zeros_like(targets)
-    best, best_multipliers = -math.inf, multipliers
-    found: dict[float, Tensor] = {}
-    scale, since = 1.0, 0
-    for _ in range(num_steps):
-        reduced = cost - probs @ multipliers
-        smallest = reduced.topk(budget, largest=False)
-        lack = targets - probs[smallest.indices].sum(0)
-        value = float(multipliers @ targets + smallest.values.sum())
-        reached = float(cost[smallest.indices].sum() + weight * lack.abs().sum())
-        found[reached] = smallest.indices
-        if len(found) > _STARTS:
-            del found[max(found)]
-        since += 1
-        if value > best + 1e-7 * abs(best):
-            since = 0
-        if value > best:
-            best, best_multipliers = value, multipliers
-        if since >= 15:  # no progress: shorter steps, from the best place
-            scale, since, multipliers = scale / 2, 0, best_multipliers
-            if scale < 1e-4:
-                break
-            continue
-        slope = float(lack.square().sum())
-        if min(found) - value <= 1e-9 * max(abs(value), 1.0) or slope == 0:
-            break  # no choice is better than the best of those found
-        length = scale * (min(found) - value) / slope
-        multipliers = (multipliers + length * lack).clamp(-weight, weight)
-    return best, best_multipliers, [found[value] for value in sorted(found)]
-
-
-def pseudo_label_choice(utility: Tensor, labels: Tensor, targets: Tensor, budget: int) -> Tensor:
-    """Take from every predicted class the share that would balance it, by utility (thesis sec. 4.4, Fig. 4.7).
-
-    The thesis's comparison "Entropy L1 Pseudo Label": the class probabilities are replaced by hard labels. It does not
-    say what happens to fractions and where a class has too few images: shares are the targets, scaled to b and rounded
-    by largest remainders (ties to the first class), and what is lacking is filled with the images of highest utility.
-
-    Args:
-        utility: ``Float[N]``, higher is taken first; ties to the first image.
-        labels: ``Long[N]`` predicted classes.
-        targets: ``Float[C]``, see :func:`class_targets`.
-        budget: b, in [0, N].
-
-    Returns:
-        ``Long[b]`` positions in N, by falling utility.
-    """
-    if not 0 <= budget <= len(utility):
-        raise ValueError(f"budget must be in [0, {len(utility)}] images, got {budget}")
-    order = torch.argsort(utility, descending=True, stable=True)
-    shares = _whole_shares(targets, budget)
-    taken = torch.zeros(len(utility), dtype=torch.bool, device=utility.device)
-    for label, share in enumerate(shares):
-        own = order[labels[order] == label]
-        taken[own[:share]] = True
-    taken[order[~taken[order]][: budget - int(taken.sum())]] = True
-    return order[taken[order]]
-
-
-def _whole_shares(targets: Tensor, budget: int) -> list[int]:
-    """Divide b in the proportion of the targets (evenly where all are 0), in whole numbers."""
-    total = float(targets.sum())
-    exact = targets.double() * (budget / total) if total else torch.full_like(targets.double(), budget / len(targets))
-    exact = exact.cpu()
-    whole = (exact + 1e-9).floor()
-    rest = torch.argsort(exact - whole, descending=True, stable=True)[: budget - int(whole.sum())]
-    whole[rest] += 1
-    return [int(share) for share in whole.tolist()]
 
 
 def l1_score(counts: Tensor) -> float:

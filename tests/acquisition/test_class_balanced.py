@@ -8,7 +8,8 @@ from alpl.acquisition import BalancedKCenter, ClassBalanced, Context, Entropy, K
 from alpl.errors import ConfigError
 from alpl.pool import Pool
 from alpl.predictions import Need, Posterior, Predictions
-from alpl.selection.class_balance import balanced_choice, class_targets, l1_score, pseudo_label_choice
+from alpl.selection.class_balance import balanced_choice, class_targets, l1_score
+from alpl.selection.pseudo_label_balance import pseudo_label_choice
 
 COUNTS = torch.tensor([6, 3, 1])
 

@@ -172,8 +172,16 @@ def medoid_cases(device: str, quick: bool) -> Iterator[Case]:
         start, square = centers_and_square()
         return Work(lambda: refine_medoids(square, start), lambda: medoids_by_loops(square, start))
 
+    def growing(budget: int) -> Case:
+        def prepare() -> Work:
+            square = ccms(made_up(number, 20, 64, 20, device))
+            return Work(lambda: refine_medoids(square, kcenter_of_similarities(square, budget, 0)))
+
+        return Case("k-center and medoids, growth with b", f"N {number}, b {budget}", prepare, budget > number // 16)
+
     yield Case("k-center of similarities", f"N {number}, b {number // 4}", centers)
     yield Case("medoids", f"N {number}, b {number // 4}, 100 iterations", medoids)
+    yield from (growing(number // share) for share in (16, 8, 4))
 
 
 def full_cases(device: str) -> Iterator[Case]:
@@ -205,15 +213,15 @@ def noris_cases(device: str, quick: bool) -> Iterator[Case]:
     """NORIS on image features and on objects."""
     number, budget, few = (1000, 100, 150) if quick else (11600, 1655, 300)
 
-    def on_images(variant: str) -> Case:
+    def on_images(variant: str, picks: int = budget, task: str = "", *, grows: bool = False) -> Case:
         def prepare() -> Work:
             _, images, known = noris_inputs(number, device)
             return Work(
-                lambda: noris(known, FeatureDistance(images), budget, variant=variant),  # type: ignore[arg-type]
+                lambda: noris(known, FeatureDistance(images), picks, variant=variant),  # type: ignore[arg-type]
                 inputs=(images,),
             )
 
-        return Case(f"noris {variant}", f"N {number}, F 64, b {budget}", prepare)
+        return Case(task or f"noris {variant}", f"N {number}, F 64, b {picks}", prepare, grows)
 
     def on_objects(size: int, picks: int, compared: bool, *, grows: bool = False, **options: str) -> Case:
         def prepare() -> Work:
@@ -226,6 +234,8 @@ def noris_cases(device: str, quick: bool) -> Iterator[Case]:
         return Case(task, f"N {size} x 20, F 64, b {picks}", prepare, grows)
 
     yield from map(on_images, VARIANTS)
+    for share in (4, 2, 1):
+        yield on_images("sum", budget // share, "noris, growth with b", grows=share < 4)
     yield on_objects(few, few // 10, True)
     yield on_objects(number // 2, budget, False)
     yield on_objects(number, budget // 2, False, grows=True)
@@ -237,19 +247,22 @@ def balance_cases(device: str, quick: bool) -> Iterator[Case]:
     """Thesis Eq. 4.8 and Algorithm 2."""
     size, budget = (9000, 500) if quick else (45_000, 2500)
 
-    def inputs(number: int, classes: int) -> tuple[Tensor, Tensor]:
-        logits = 2 * torch.randn(number, classes, generator=torch.Generator().manual_seed(0))
+    def inputs(number: int, classes: int, spread: float = 2.0) -> tuple[Tensor, Tensor]:
+        logits = spread * torch.randn(number, classes, generator=torch.Generator().manual_seed(0))
         probs = logits.softmax(1).to(device)
         return torch.xlogy(probs, probs).sum(1), probs
 
-    def ranking(number: int, classes: int, weight: float, *, grows: bool = False) -> Case:
+    def ranking(
+        number: int, classes: int, weight: float, picks: int = budget, kind: str = "", *, grows: bool = False
+    ) -> Case:
         def prepare() -> Work:
-            cost, probs = inputs(number, classes)
-            targets = class_targets(torch.full((classes,), 50, device=device), budget)
-            ours = lambda: f"gap {100 * balanced_choice(cost, probs, targets, weight, budget).gap:.3f} %"  # noqa: E731
+            cost, probs = inputs(number, classes, 4.0 if kind == "sharp" else 2.0)
+            targets = class_targets(torch.full((classes,), 50, device=device), picks)
+            ours = lambda: f"gap {100 * balanced_choice(cost, probs, targets, weight, picks).gap:.3f} %"  # noqa: E731
             return Work(ours, inputs=(probs,))
 
-        return Case(f"class balance, lambda {weight:g}", f"N {number}, C {classes}, b {budget}", prepare, grows)
+        task = ", ".join(["class balance", *([kind] if kind else []), f"lambda {weight:g}"])
+        return Case(task, f"N {number}, C {classes}, b {picks}", prepare, grows)
 
     def greedy() -> Work:
         _, probs = inputs(size, 100)
@@ -262,8 +275,11 @@ def balance_cases(device: str, quick: bool) -> Iterator[Case]:
 
     for weight in (0.6, 2.0, 10.0):
         yield ranking(size, 100, weight)
+    yield ranking(size, 100, 2.0, kind="sharp")
     for share in (4, 2, 1):
-        yield ranking(size // share, 100, 2.0, grows=share < 4)
+        yield ranking(size // share, 100, 2.0, kind="growth with N", grows=share < 4)
+    for share in (4, 2, 1):
+        yield ranking(size, 100, 2.0, budget // share, "growth with b", grows=share < 4)
     yield ranking(size, 10, 0.6)
     yield Case("balanced k-center", f"N {size - budget}, F 64, C 100, L {budget}, b {budget}", greedy)
 

@@ -8,16 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alpl.selection import class_balance
+from alpl.selection import class_balance, exchange_search
+from alpl.selection.balance_dual import raise_dual
 from alpl.selection.balanced_kcenter import balanced_kcenter
-from alpl.selection.class_balance import (
-    balanced_choice,
-    class_targets,
-    l1_score,
-    objective,
-    pseudo_label_choice,
-)
+from alpl.selection.class_balance import balanced_choice, class_targets, l1_score, objective
 from alpl.selection.exchange import Exchange
+from alpl.selection.pseudo_label_balance import pseudo_label_choice
 
 
 def draw(number, num_classes, seed, ties=False):
@@ -71,7 +67,7 @@ def test_small_pools_are_solved_to_the_optimum():
 def test_the_bound_of_the_dual_holds_and_the_search_finds_nearly_every_optimum(monkeypatch):
     """Without the exact solver: never above the optimum, which brute force knows; the choice never below it."""
     monkeypatch.setattr(class_balance, "EXACT_UP_TO", 0)
-    monkeypatch.setattr(class_balance, "_KICKS", 5)
+    monkeypatch.setattr(exchange_search, "_DESCENTS", 4)
     missed = 0
     for *case, expected in small_cases(1000, 1000):
         found = balanced_choice(*case, num_steps=60)
@@ -82,7 +78,8 @@ def test_the_bound_of_the_dual_holds_and_the_search_finds_nearly_every_optimum(m
 
 
 @pytest.mark.parametrize(("number", "num_classes", "budget", "weight"), [(2000, 10, 200, 1.0), (3000, 30, 300, 2.0)])
-def test_larger_pools_come_close(number, num_classes, budget, weight):
+def test_larger_pools_come_close(number, num_classes, budget, weight, monkeypatch):
+    monkeypatch.setattr(exchange_search, "_DESCENTS", 20)
     cost, probs, counts = draw(number, num_classes, 0)
     targets = class_targets(counts, budget)
     found = balanced_choice(cost, probs, targets, weight, budget)
@@ -92,40 +89,122 @@ def test_larger_pools_come_close(number, num_classes, budget, weight):
     assert found.objective < objective(cost, probs, targets, weight, plain)
 
 
-def test_an_exchange_never_makes_it_worse_and_ends_where_none_helps():
-    cost, probs, counts = draw(12, 3, 5)
-    targets = class_targets(counts, 4)
-    start = torch.arange(4)
-    search = Exchange(cost, probs, targets, 1.0, start, cost)
-    before = search.value
-    search.settle()
+def exchange_of(number, num_classes, budget, seed, weight=1.0, border=100, multipliers=None):
+    """An exchange from the plain ranking, and Eq. 4.8 of its present choice."""
+    cost, probs, counts = draw(number, num_classes, seed)
+    targets = class_targets(counts, budget)
+    order = cost.argsort(stable=True)
+    zeros = torch.zeros(num_classes, dtype=torch.double) if multipliers is None else multipliers
+    search = Exchange(cost, probs, targets, weight, order[:budget], zeros, border)
+    return search, lambda index=None: objective(cost, probs, targets, weight, search.index if index is None else index)
+
+
+def pairs(search, number):
+    """Every exchange of the present choice."""
     index = search.index
-    change = objective(cost, probs, targets, 1.0, index) - objective(cost, probs, targets, 1.0, start)
-    assert search.value - before == pytest.approx(change, abs=1e-9)  # what it keeps up to date is what it is
-    value = objective(cost, probs, targets, 1.0, index)
-    assert value <= objective(cost, probs, targets, 1.0, start) and len(index) == 4
-    rest = [i for i in range(12) if i not in index.tolist()]
-    for place, enters in itertools.product(range(4), rest):
+    for place, enters in itertools.product(range(len(index)), set(range(number)) - set(index.tolist())):
         other = index.clone()
         other[place] = enters
-        assert objective(cost, probs, targets, 1.0, other) >= value - 1e-9
+        yield other
 
 
-@pytest.mark.parametrize("border", [5, 100])
-def test_kicks_better_a_choice_and_only_images_at_the_border_move(border):
-    cost, probs, counts = draw(400, 8, 3)
-    targets = class_targets(counts, 50)
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("how", ["settle", "descend"])
+def test_exchanges_end_where_none_helps(seed, how):
+    search, value = exchange_of(14, 3, 5, seed)
+    before, start = search.value, value()
+    search.settle() if how == "settle" else search.descend(1.0, 14, 200)  # wide enough for all pairs
+    assert search.value - before == pytest.approx(value() - start, abs=1e-9)  # what it keeps up to date is what it is
+    assert value() <= start and len(search.index.unique()) == 5
+    assert all(value(other) >= value() - 1e-8 for other in pairs(search, 14))
+
+
+def test_the_first_exchange_is_the_best_of_all():
+    """With every pair measured, and with few of them, whose products must rank them well enough."""
+    for seed, (width, measured) in itertools.product(range(30), [(40, 2000), (12, 20)]):
+        search, value = exchange_of(40, 6, 12, seed, weight=3.0)
+        least = min(value(other) for other in pairs(search, 40))
+        state, start = search.state, value()
+        pair = search._best_pair(1.0, width, measured)
+        if pair is None:
+            assert least >= start - 1e-8
+            continue
+        search._swap(*pair)
+        gained = (start - value()) / (start - least)
+        assert gained == pytest.approx(1, abs=1e-7) if measured == 2000 else gained > 0.5
+        search.restore(state)
+        assert value() == start
+
+
+def test_a_toll_puts_off_what_lies_far_from_the_border():
+    """Eq. 4.8 with the reduced costs counted t times falls at every toll, and dearer images move at the last only."""
+    search, value = exchange_of(300, 8, 60, 3, weight=2.0, border=200)
+    cost, _, _ = draw(300, 8, 3)
+    plain = cost.argsort(stable=True)[:60]
+
+    def spent():
+        return float(cost[search.index].sum() - cost[plain].sum())
+
+    seen = []
+    for toll in (1000.0, 10.0, 1.0):
+        before = value() + (toll - 1) * spent()
+        search.descend(toll, 50, 50)
+        assert value() + (toll - 1) * spent() <= before + 1e-9
+        seen.append(spent())
+    assert 0 <= seen[0] < 0.2 * seen[2]
+
+
+def test_shaking_moves_only_what_is_next_to_the_border_and_is_repeatable():
+    search, _ = exchange_of(300, 8, 60, 3, border=50)
+    cost, _, _ = draw(300, 8, 3)
     order = cost.argsort(stable=True)
-    search = Exchange(cost, probs, targets, 2.0, order[:50], cost, border)
+    state, drawn = search.state, []
+    for seed in (0, 0, 1):
+        search.restore(state)
+        search.shake(10, 20, torch.Generator().manual_seed(seed))
+        index = set(search.index.tolist())
+        assert set(order[:40].tolist()) <= index <= set(order[:80].tolist()) and len(index) == 60
+        assert len(index - set(order[:60].tolist())) == 10
+        drawn.append(index)
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_only_images_at_the_border_move():
+    search, _ = exchange_of(400, 8, 50, 3, weight=2.0, border=5)
+    cost, _, _ = draw(400, 8, 3)
+    order = cost.argsort(stable=True)
     search.settle()
-    settled = search.value
-    search.improve(40, -math.inf, torch.Generator().manual_seed(0))
-    assert search.value < settled - 1e-6 if border == 100 else search.value <= settled
-    certain, possible = order[: max(50 - border, 0)], order[: 50 + border]
-    assert set(certain.tolist()) <= set(search.index.tolist()) <= set(possible.tolist())
-    best = search.value
-    search.improve(40, best, torch.Generator().manual_seed(1))  # good enough already
-    assert search.value == best
+    assert set(order[:45].tolist()) <= set(search.index.tolist()) <= set(order[:55].tolist())
+
+
+def test_classes_that_cannot_be_balanced_do_not_hide_those_that_can(monkeypatch):
+    """Class 0 is in excess whatever is chosen; the others still come into balance."""
+    random = torch.Generator().manual_seed(0)
+    logits = torch.randn(2000, 6, generator=random).double() * 2
+    logits[:, 0] += 3
+    probs = logits.softmax(-1)
+    cost, targets = torch.xlogy(probs, probs).sum(1), torch.tensor([0.0, *[35.0] * 5]).double()
+    monkeypatch.setattr(exchange_search, "_DESCENTS", 20)
+    found = balanced_choice(cost, probs, targets, 2.0, 200)
+    lack = targets - probs[found.index].sum(0)
+    assert abs(float(raise_dual(cost, probs, targets, 2.0, 200, 300).multipliers[0])) == pytest.approx(2.0, abs=1e-2)
+    assert float(lack[0]) < -10 and float(lack[1:].abs().max()) < 0.5 and found.gap < 2e-3
+
+
+def test_descents_better_the_rounding_of_the_dual(monkeypatch):
+    """The more of them the better, and the same in every run."""
+    cost, probs, counts = draw(3000, 30, 0)
+    targets = class_targets(counts, 300)
+    dual = raise_dual(cost, probs, targets, 2.0, 300, 600)
+    first = objective(cost, probs, targets, 2.0, dual.choice)
+    values = []
+    for number in (1, 30):
+        monkeypatch.setattr(exchange_search, "_DESCENTS", number)
+        found = [balanced_choice(cost, probs, targets, 2.0, 300) for _ in range(2)]
+        assert torch.equal(found[0].index, found[1].index) and found[0].bound == dual.bound
+        values.append(found[0].objective)
+    assert dual.bound < values[1] < values[0] < first
+    assert values[1] - dual.bound < 0.6 * (first - dual.bound)
 
 
 def test_without_weight_it_is_the_ranking_and_with_much_it_is_balance():
@@ -152,6 +231,7 @@ def test_nothing_and_everything(budget):
         ({"weight": -1.0}, "weight must be"),
         ({"weight": math.nan}, "weight must be"),
         ({"budget": 9}, r"budget must be in \[0, 6\]"),
+        ({"num_steps": 0}, "num_steps must be >= 1, got 0"),
         ({"cost": torch.zeros(5)}, "must be"),
         ({"probs": torch.full((6, 3), math.nan)}, "probs must be finite"),
     ],
@@ -161,6 +241,13 @@ def test_bad_values_are_named(change, message):
     arguments = {"cost": cost, "probs": probs, "targets": class_targets(counts, 2), "weight": 1.0, "budget": 2}
     with pytest.raises(ValueError, match=message):
         balanced_choice(**(arguments | change))
+
+
+def test_targets_of_no_class_or_of_a_negative_budget_are_errors():
+    with pytest.raises(ValueError, match=r"counts must be Long\[C\] of at least one class, got shape \[0\]"):
+        class_targets(torch.zeros(0, dtype=torch.long), 2)
+    with pytest.raises(ValueError, match="budget must be >= 0, got -1"):
+        class_targets(torch.tensor([1, 2]), -1)
 
 
 # --- Algorithm 2
