@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, final, get_args
 
-import torch
-from torch import Tensor
-
 from alpl.acquisition.base import AbstractAcquisition, Context, Query
 from alpl.errors import ConfigError
-from alpl.predictions import Need, Posterior, Predictions
+from alpl.predictions import Need
 from alpl.selection.cdal import ClassContexts, image_mixtures
 from alpl.selection.kcenter import kcenter_greedy, kcenter_greedy_by
 
@@ -48,15 +45,7 @@ class Cdal(AbstractAcquisition):
             mixtures, centers = image_mixtures(unlabeled).float(), image_mixtures(labeled).float()
             picks, distances = kcenter_greedy(mixtures, centers, context.budget, metric="symmetric_kl")
         else:
-            distance = ClassContexts(_together(unlabeled, labeled))
+            distance = ClassContexts(unlabeled, labeled)
             numbers = unlabeled.num_images, labeled.num_images
             picks, distances = kcenter_greedy_by(distance, *numbers, context.budget, device=unlabeled.row.device)
         return Query(unlabeled.index.cpu()[picks.cpu()], distances)
-
-
-def _together(first: Predictions, second: Predictions) -> Predictions:
-    """The images of both, with what is compared here."""
-    assert first.posterior is not None and second.posterior is not None, "Need.POSTERIOR was declared"
-    probs: Tensor = torch.cat([first.posterior.probs, second.posterior.probs])
-    row = torch.cat([first.row, second.row + first.num_images])
-    return Predictions(torch.cat([first.index, second.index]), row, Posterior(probs, first.posterior.form))

@@ -91,9 +91,10 @@ def balanced_choice(
     time for the dual, and some seconds for the search, whatever N is; O(N C) memory, and for the search that of
     :data:`alpl.selection.exchange.BORDER`.
 
-    The bound is that of the linear relaxation, so that a gap remains where the choice is optimal. It grows with lambda
-    and with how sharp the predictions are, as whole images cannot meet C targets at once: see the table in
-    ``tests/benchmarks/README.md``, and the search for why time alone does not close it.
+    The bound is at most that of the linear relaxation (the dual's steps are limited), so that a gap remains where the
+    choice is optimal. It grows with lambda and with how sharp the predictions are, as whole images cannot meet C
+    targets at once: see the table in ``tests/benchmarks/README.md``, and the search for why time alone does not close
+    it.
 
     Args:
         cost: ``Float[N]``, u: what is minimized, e.g. the negative entropy.

@@ -33,7 +33,8 @@ class SymmetricKLSpace(AbstractProductSpace):
         memory_limit: bytes for the blocks, beside 4 C for each point.
 
     Raises:
-        ValueError: the shapes do not fit, or a row is not a distribution.
+        ValueError: the shapes do not fit, or a row is not a distribution: it has a negative value, or its sum differs
+            from 1 by 1e-3 or more (for bfloat16 by its epsilon, 0.0078, or more).
     """
 
     def __init__(self, candidates: Tensor, centers: Tensor, memory_limit: int) -> None:
@@ -43,13 +44,13 @@ class SymmetricKLSpace(AbstractProductSpace):
         self._points, number = Points(candidates, centers), len(candidates) + len(centers)
         self._logs = torch.empty(number, width, device=self.device)
         self._bias, self._slack = torch.empty(2, number, dtype=torch.float64, device=self.device)
+        tolerance = max(_tolerance(candidates), _tolerance(centers))
         for block in self._points.blocks(memory_limit):
-            self._prepare(block)
+            self._prepare(block, tolerance)
 
-    def _prepare(self, points: Tensor) -> None:
+    def _prepare(self, points: Tensor, tolerance: float) -> None:
         probs = self._points[points]
-        if not (bool((probs >= 0).all()) and bool(((probs.sum(1) - 1).abs() < 1e-3).all())):
-            raise ValueError("candidates and centers must hold rows of probabilities that sum to 1")
+        _check_distributions(probs, tolerance)
         probs.clamp_(min=SMALLEST_PROBABILITY)
         logs = probs.cpu().double().log_().float().to(self.device)  # one logarithm for all devices
         self._logs[points] = logs
@@ -74,3 +75,19 @@ class SymmetricKLSpace(AbstractProductSpace):
 
     def _probs(self, points: Tensor) -> Tensor:
         return self._points[points].clamp_(min=SMALLEST_PROBABILITY)
+
+
+def _tolerance(probs: Tensor) -> float:
+    """By how much the sum of a distribution may miss 1: rounding each entry moves it by half an epsilon at most."""
+    return max(1e-3, torch.finfo(probs.dtype).eps) if len(probs) and probs.is_floating_point() else 1e-3
+
+
+def _check_distributions(probs: Tensor, tolerance: float) -> None:
+    rule = "candidates and centers must hold rows of probabilities that sum to 1"
+    negative = probs < 0
+    if bool(negative.any()):
+        raise ValueError(f"{rule}, got a probability of {float(probs[negative][0])}")
+    sums = probs.sum(1)
+    apart = (sums - 1).abs() >= tolerance
+    if bool(apart.any()):
+        raise ValueError(f"{rule}, got a row that sums to {float(sums[apart][0])}")

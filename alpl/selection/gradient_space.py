@@ -43,8 +43,9 @@ class GradientSpace(AbstractProductSpace):
         check_features(features, features[:0])
         if probs.ndim != 2 or len(probs) != len(features) or not probs.shape[1]:
             raise ValueError(f"probs must be [{len(features)} C], got {list(probs.shape)}")
-        if not bool(((probs >= 0) & (probs <= 1)).all()):  # False for NaN
-            raise ValueError("probs must be in [0, 1]")
+        within = (probs >= 0) & (probs <= 1)  # False for NaN
+        if not bool(within.all()):
+            raise ValueError(f"probs must be in [0, 1], got {float(probs[~within][0])}")
         super().__init__(len(features), 0, features.shape[1] + probs.shape[1], features.device, memory_limit)
         self._features, self._num_classes = features, probs.shape[1]
         self._errors = probs.float().clone()

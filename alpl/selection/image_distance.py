@@ -115,10 +115,10 @@ def centered(features: Tensor, name: str) -> Tensor:
         raise ValueError(f"{name} must be a matrix, got shape {list(features.shape)}")
     if not bool(features.isfinite().all()):
         raise ValueError(f"{name} must be finite, got NaN or infinite values")
-    wide = features.double()
+    wide = features.to(torch.float64, copy=True)  # the only copy of this size
     if not wide.numel():
         return wide
-    wide = wide - wide[0]
+    wide -= wide[0].clone()
     spread = max(-float(wide.min()), float(wide.max()))
     if not spread:
         return wide

@@ -52,11 +52,12 @@ class ObjectDistance(AbstractImageDistance):
             features alone measure the distance ("in the absence of detected objects"); ``typical``: the mean over all
             pairs of objects of the pool, so that these distances are on the scale of the others (of the squares, and
             then its square root, for ``euclidean``).
-        memory_limit: bytes that may be taken beside the inputs and their float64 copies.
+        memory_limit: bytes that may be taken beside the inputs, one float64 copy of the objects (two for ``cosine``),
+            two of the image features, for averages two of the size N F, and 150 for each object.
 
     Raises:
-        ValueError: the shapes do not fit, ``row`` falls or leaves [0, N), a value is not finite, or a rule is unknown
-            or says nothing where image features do not count.
+        ValueError: the shapes do not fit, ``num_images`` is negative, ``row`` falls or leaves [0, N), a value is not
+            finite, or a rule is unknown or says nothing where image features do not count.
     """
 
     def __init__(
@@ -81,12 +82,14 @@ class ObjectDistance(AbstractImageDistance):
         every = torch.arange(len(row), device=row.device)
         # one tile: all images with objects, those with most of them first
         self._tile = tiles_of_class(every, row, len(row) + 1)[0] if len(row) else None
-        objects = centered(objects, "objects")
+        self._objects = objects = centered(objects, "objects")  # a copy of our own
         # mean of |a - b|^2 over all pairs of objects
-        typical = 2 * float((objects - objects.mean(0)).square().sum(1).mean()) if len(row) else 1.0
+        typical = 2 * float(self._squared_from(objects.mean(0, keepdim=True)).mean()) if len(row) else 1.0
         self._of_empty = 1.0 if empty == "image" else (math.sqrt(typical) if self._root else typical)
-        self._objects = objects[self._tile.instances] if self._tile else objects
-        self._norms = self._objects.square().sum(1)
+        if self._tile:  # in place, some columns at a time
+            for columns in objects.split(max(1, memory_limit // (8 * len(row))), 1):
+                columns.copy_(columns[self._tile.instances])
+        self._norms = self._squared_from(objects.new_zeros(1, objects.shape[1]))
         counts = torch.bincount(row, minlength=number)
         self._starts, self._counts = counts.cumsum(0) - counts, counts
         self._places = torch.empty_like(every)
@@ -96,7 +99,7 @@ class ObjectDistance(AbstractImageDistance):
         self._is_empty = counts == 0
         if self._average:
             means = self._mean_by_image(self._objects)
-            self._spread = self._mean_by_image((self._objects - means[self._image_of]).square().sum(1, keepdim=True))
+            self._spread = self._mean_by_image(self._squared_from(means, self._image_of)[:, None])
             self._means = FeatureDistance(means, memory_limit)
 
     def row(self, image: int) -> Tensor:
@@ -136,6 +139,15 @@ class ObjectDistance(AbstractImageDistance):
             else:
                 parts.append(products.amax(0).add_(squares).clamp_(min=0))
         return torch.cat(parts)
+
+    def _squared_from(self, centers: Tensor, of: Tensor | None = None) -> Tensor:
+        """``Float64[I]``: squared distance of each object to the only center, or to the one that ``of`` names."""
+        rows = rows_per_block(self._memory_limit, 16 * max(self._objects.shape[1], 1))
+        parts = []
+        for start in range(0, len(self._objects), rows):
+            here = slice(start, start + rows)
+            parts.append((self._objects[here] - (centers if of is None else centers[of[here]])).square_().sum(1))
+        return torch.cat([self._objects.new_empty(0), *parts])
 
     def _mean_squares(self, images: Tensor) -> Tensor:
         """``Float64[n N]``: the average squared distance of the objects of some images to those of all."""
@@ -201,7 +213,10 @@ class ObjectDistance(AbstractImageDistance):
             objects, factor = objects[kept], factor[kept]
         if not len(objects):
             return 0.0
-        found = self._from_own(self._objects[own], self._norms[own], self._objects[objects], self._norms[objects])
+        rows = rows_per_block(self._memory_limit, 16 * max(self._objects.shape[1], 1))
+        ours = self._objects[own], self._norms[own]
+        parts = objects.split(rows)  # their features are copied: never all at once
+        found = torch.cat([self._from_own(*ours, self._objects[part], self._norms[part]) for part in parts])
         if not self._average:
             return float(self._scaled_squares(found).mul_(factor).max())
         total = found.new_zeros(self.num_images).index_add_(0, self._image_of[objects], found)
@@ -243,6 +258,8 @@ def half_unit(features: Tensor) -> Tensor:
 def _number(image_features: Tensor | None, num_images: int | None) -> int:
     if (image_features is None) == (num_images is None):
         raise ValueError("image_features or num_images must be given, got both or neither")
+    if num_images is not None and num_images < 0:
+        raise ValueError(f"num_images must be >= 0, got {num_images}")
     return len(image_features) if image_features is not None else int(num_images or 0)
 
 

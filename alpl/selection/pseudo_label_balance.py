@@ -24,7 +24,11 @@ def pseudo_label_choice(utility: Tensor, labels: Tensor, targets: Tensor, budget
 
     Returns:
         ``Long[b]`` positions in N, by falling utility.
+
+    Raises:
+        ValueError: shapes do not fit, or a value is not finite or out of range.
     """
+    _check(utility, labels, targets)
     if not 0 <= budget <= len(utility):
         raise ValueError(f"budget must be in [0, {len(utility)}] images, got {budget}")
     order = torch.argsort(utility, descending=True, stable=True)
@@ -43,6 +47,21 @@ def _whole_shares(targets: Tensor, budget: int) -> list[int]:
     exact = targets.double() * (budget / total) if total else torch.full_like(targets.double(), budget / len(targets))
     exact = exact.cpu()
     whole = (exact + 1e-9).floor()
-    rest = torch.argsort(exact - whole, descending=True, stable=True)[: budget - int(whole.sum())]
+    # rounded, as shares often have the same fraction and differ by what the division left
+    fractions = ((exact - whole) * 1e9).round()
+    rest = torch.argsort(fractions, descending=True, stable=True)[: budget - int(whole.sum())]
     whole[rest] += 1
     return [int(share) for share in whole.tolist()]
+
+
+def _check(utility: Tensor, labels: Tensor, targets: Tensor) -> None:
+    if utility.ndim != 1 or labels.shape != utility.shape or targets.ndim != 1 or not len(targets):
+        shapes = f"{list(utility.shape)}, {list(labels.shape)} and {list(targets.shape)}"
+        raise ValueError(f"utility, labels and targets must be [N], [N] and [C] with C > 0, got {shapes}")
+    if not bool(utility.isfinite().all()):
+        raise ValueError("utility must be finite, got NaN or infinite values")
+    if not bool((targets.isfinite() & (targets >= 0)).all()):
+        raise ValueError(f"targets must be finite and >= 0, got {targets.tolist()}")
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(targets):
+        span = f"{int(labels.min())} to {int(labels.max())}"
+        raise ValueError(f"labels must be in [0, {len(targets)}), got {span}")

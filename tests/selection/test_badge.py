@@ -82,7 +82,9 @@ def test_the_first_pick_is_uniform_as_written():
     [
         ({"budget": 4}, "budget must be in [0, 3] candidates, got 4"),
         ({"probs": torch.full((2, 2), 0.5)}, "probs must be [3 C], got [2, 2]"),
-        ({"probs": torch.full((3, 2), 1.5)}, "probs must be in [0, 1]"),
+        ({"probs": torch.tensor([[0.5, 0.5], [0.5, 1.5], [0.5, 0.5]])}, "probs must be in [0, 1], got 1.5"),
+        ({"probs": torch.tensor([[0.5, 0.5], [-0.5, 0.5], [0.5, 0.5]])}, "probs must be in [0, 1], got -0.5"),
+        ({"probs": torch.full((3, 2), torch.nan)}, "probs must be in [0, 1], got nan"),
         ({"features": torch.full((3, 1), torch.nan)}, "must be finite"),
         ({"first": "largest"}, "first must be one of as_written, as_released, got 'largest'"),
     ],

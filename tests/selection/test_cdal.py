@@ -1,4 +1,9 @@
 import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -108,3 +113,82 @@ def test_the_background_does_not_count():
 def test_sigmoid_outputs_are_scaled_to_a_distribution():
     predictions = _predictions([[[0.9, 0.9, 0.0]], [[0.1, 0.0, 0.0]]], Form.SIGMOID)
     assert image_mixtures(predictions).tolist() == [[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("number", [3, 6, 7, 49])
+def test_certain_instances_count_alike_to_the_last_digits(number):
+    predictions = _predictions([[[1.0, 0.0, 0.0]] * number, [[0.0, 1.0, 0.0]]])
+    assert image_mixtures(predictions)[0].tolist() == [pytest.approx(1, abs=1e-15), 0.0, 0.0]  # float32: off by 3e-8
+    contexts = ClassContexts(predictions, _predictions([[[1.0, 0.0, 0.0]]]))
+    assert float(contexts(torch.tensor([0]), torch.tensor([2]))) < 1e-13, "the same mixture"
+
+
+def test_blocks_and_parts_do_not_change_a_bit():
+    random = torch.Generator().manual_seed(1)
+    images = _images(random, 60)
+    images[30:40] = [[]] * 10  # a block without any instance
+    for form in (Form.SOFTMAX, Form.SIGMOID):
+        predictions, everyone = _predictions(images, form), torch.arange(60)
+        mixtures, distances = image_mixtures(predictions), ClassContexts(predictions)(everyone, everyone)
+        for limit in (160, 500, 2000):  # one instance, three and twelve
+            assert torch.equal(image_mixtures(predictions, memory_limit=limit), mixtures)
+            whole = ClassContexts(predictions, memory_limit=limit)
+            parts = ClassContexts(predictions.slice(0, 7), predictions.slice(7, 60), memory_limit=limit)
+            assert torch.equal(whole(everyone, everyone), distances)
+            assert torch.equal(parts(everyone, everyone), distances)
+
+
+def test_no_images():
+    predictions = _predictions([])
+    assert image_mixtures(predictions).shape == (0, 3)
+    nobody = torch.empty(0, dtype=torch.long)
+    assert ClassContexts(predictions)(nobody, nobody).shape == (0, 0)
+
+
+@pytest.mark.parametrize("read", [image_mixtures, ClassContexts])
+@pytest.mark.parametrize(
+    ("value", "found"), [(math.nan, "nan"), (math.inf, "inf"), (-math.inf, "-inf"), (-0.25, "-0.25")]
+)
+def test_a_posterior_that_is_none_is_an_error(read, value, found):
+    predictions = _predictions([[[0.5, 0.5, 0.0]], [[0.5, 0.25, value]]])
+    with pytest.raises(ValueError, match=re.escape(f"posterior must be finite and >= 0, got {found}") + "$"):
+        read(predictions)
+
+
+def test_a_limit_that_holds_no_instance_is_an_error():
+    with pytest.raises(ValueError, match="memory_limit must be at least 160 bytes here, got 159"):
+        image_mixtures(_predictions([[[1.0, 0.0, 0.0]]]), memory_limit=159)
+
+
+_MEASURE = """
+from pathlib import Path
+import torch
+from alpl.predictions import Posterior, Predictions
+from alpl.selection.cdal import ClassContexts, image_mixtures
+torch.set_num_threads(1)
+def status(name):
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if name in line)
+row = torch.arange(1000).repeat_interleave(40)
+probs = (4 * torch.randn(40_000, 80, generator=torch.Generator().manual_seed(0))).softmax(1)
+predictions = Predictions(torch.arange(1000), row, Posterior(probs))
+for read in (image_mixtures, ClassContexts):
+    read(predictions.slice(0, 10), memory_limit=2**20)  # loads code
+    Path("/proc/self/clear_refs").write_text("5")
+    before = status("VmRSS")
+    made = read(predictions, memory_limit=2**20)
+    print((status("VmHWM") - before) * 1024, made._probs.numel() if read is ClassContexts else 0)
+    del made
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's record of the resident peak")
+def test_the_memory_is_as_stated():
+    # as in test_kcenter_limits; three float64 copies of the posterior were 73 MiB
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
+    ran = subprocess.run(
+        [sys.executable, "-c", _MEASURE], capture_output=True, text=True, check=True, timeout=120, env=environment
+    )
+    (of_images, _), (of_classes, entries) = ([int(word) for word in line.split()] for line in ran.stdout.splitlines())
+    block, result, interpreter = 2**20, 8 * 1000 * 80, 2**19
+    assert of_images < block + 24 * 1000 + result + interpreter, of_images / 2**20
+    assert of_classes < block + 16 * entries + result + interpreter, of_classes / 2**20

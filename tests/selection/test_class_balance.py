@@ -311,6 +311,29 @@ def test_greedy_picks_on_real_numbers(seed):
 # --- the comparison, and the score
 
 
+def test_equal_fractions_go_to_the_first_class():
+    """Targets 7/3, 1/3, 10/3 leave one place to three equal fractions, which rounding tells apart."""
+    labels = torch.arange(3).repeat_interleave(4)
+    chosen = pseudo_label_choice(torch.zeros(12), labels, torch.tensor([7.0, 1.0, 10.0]).double() / 3, 6)
+    assert labels[chosen].bincount(minlength=3).tolist() == [3, 0, 3]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"utility": torch.tensor([0.0, float("nan")])}, "utility must be finite"),
+        ({"labels": torch.tensor([0, 2])}, r"labels must be in \[0, 2\), got 0 to 2"),
+        ({"labels": torch.tensor([0])}, r"must be \[N\], \[N\] and \[C\].*got \[2\], \[1\] and \[2\]"),
+        ({"targets": torch.tensor([1.0, -1.0])}, "targets must be finite and >= 0, got"),
+        ({"targets": torch.tensor([])}, "with C > 0"),
+    ],
+)
+def test_pseudo_label_choice_checks_its_arguments(change, message):
+    given = {"utility": torch.zeros(2), "labels": torch.tensor([0, 1]), "targets": torch.ones(2)}
+    with pytest.raises(ValueError, match=message):
+        pseudo_label_choice(**(given | change), budget=1)
+
+
 def test_pseudo_label_choice_by_hand():
     utility = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
     labels = torch.tensor([0, 0, 0, 1, 1, 2])

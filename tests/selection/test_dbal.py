@@ -162,7 +162,9 @@ def test_the_nearest_center(limit):
         ({"budget": 4}, "budget must be in [0, 3] candidates, got 4"),
         ({"informativeness": torch.tensor([1.0, -1.0, 0.0])}, "informativeness must not be negative, got -1.0"),
         ({"informativeness": torch.zeros(2)}, "must be [U F] and [U], got [3, 1] and [2]"),
-        ({"features": torch.full((3, 1), torch.inf)}, "must be finite"),
+        ({"features": torch.full((3, 1), torch.inf)}, "features and centers must be finite"),
+        ({"informativeness": torch.tensor([1.0, torch.nan, 0.0])}, "informativeness must be finite"),
+        ({"features": torch.full((3, 1), 1e38)}, "features and centers must be below 1e18 / sqrt(F), got 9.99"),
         ({"prefilter": 0.5}, "prefilter and iterations must be at least 1, got 0.5 and 20"),
     ],
 )
@@ -170,3 +172,9 @@ def test_what_cannot_be_picked_from_is_an_error(change, message):
     arguments = {"features": torch.zeros(3, 1), "informativeness": torch.zeros(3), "budget": 1, "prefilter": 1.0}
     with pytest.raises(ValueError, match=re.escape(message)):
         diverse_mini_batch(seed=0, **(arguments | change))
+
+
+def test_the_largest_features_that_are_taken():
+    features = 9e17 * torch.tensor([[0.0], [1.0], [-1.0], [0.9], [0.1]])
+    picks = diverse_mini_batch(features, torch.tensor([0.9, 0.8, 0.7, 0.1, 0.1]), 3, prefilter=2, seed=0)
+    assert sorted(picks.tolist()) == [0, 1, 2]

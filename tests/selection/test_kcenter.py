@@ -1,3 +1,4 @@
+import math
 import re
 
 import pytest
@@ -324,10 +325,35 @@ def test_features_without_columns_are_all_equal():
     [
         ({"metric": "manhattan"}, "metric must be one of euclidean, cosine, symmetric_kl, got 'manhattan'"),
         ({"metric": "cosine"}, "features must not be zero for cosine distances, got 1 zero vectors"),
-        ({"metric": "symmetric_kl"}, "must hold rows of probabilities that sum to 1"),
+        ({"metric": "symmetric_kl"}, "must hold rows of probabilities that sum to 1, got a row that sums to 0.0"),
         ({"memory_limit": 700}, "memory_limit must be at least 768 bytes here, got 700"),
     ],
 )
 def test_settings_that_cannot_work(arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         kcenter_greedy(torch.tensor([[0.0, 0.0], [1.0, 2.0]]), torch.ones(1, 2), 1, **arguments)
+
+
+def test_distributions_may_be_rounded_to_their_type_and_no_more():
+    rounded = torch.tensor([[0.9975, 0.0025], [0.5, 0.5]], dtype=torch.bfloat16)  # the first sums to 0.9986
+    assert kcenter_greedy(rounded, rounded[:0], 2, metric="symmetric_kl")[0].tolist() == [0, 1]
+    for number, dtype in ((10, torch.bfloat16), (1000, torch.bfloat16), (1000, torch.float16)):
+        probs = torch.randn(200, number, generator=torch.Generator().manual_seed(0)).softmax(1).to(dtype)
+        assert len(kcenter_greedy(probs, probs[:1], 3, metric="symmetric_kl")[0]) == 3
+    with pytest.raises(ValueError, match=r"sum to 1, got a row that sums to 0\.9985"):
+        kcenter_greedy(rounded.float(), torch.zeros(0, 2), 2, metric="symmetric_kl")
+    with pytest.raises(ValueError, match=r"sum to 1, got a row that sums to 1\.015"):
+        kcenter_greedy(torch.tensor([[1.0, 0.0156]]).bfloat16(), rounded[:0], 1, metric="symmetric_kl")
+    with pytest.raises(ValueError, match=r"sum to 1, got a probability of -0\.5"):
+        kcenter_greedy(torch.tensor([[1.5, -0.5]]), torch.zeros(0, 2), 1, metric="symmetric_kl")
+
+
+def test_how_right_the_distances_of_near_distributions_are():
+    random = torch.Generator().manual_seed(0)
+    probs = (2 * torch.randn(200, 10, generator=random)).softmax(1)
+    near = (probs.log() + 1e-3 * torch.randn(200, 10, generator=random)).softmax(1)
+    for first, second in zip(probs.split(1), near.split(1), strict=True):
+        p, q = first.double(), second.double()
+        expected = float(0.5 * ((p - q) * (p.log() - q.log())).sum())
+        found = float(kcenter_greedy(first, second, 1, metric="symmetric_kl")[1])
+        assert abs(found - expected) < 1e-7 * math.sqrt(expected)  # 2e-4 of a distance of 2e-7

@@ -1,7 +1,11 @@
 """NORIS against loops written from the paper: Algorithms 1 and 2, greed on Eq. 7 and 8, Eq. 4 to 6, 9 and 10."""
 
 import math
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -285,6 +289,43 @@ def test_noris_on_objects():
         follow(information, similarities(distances, "gaussian", 0.5), number, variant, picks, values)
 
 
+_MEASURE = """
+from pathlib import Path
+import torch
+from alpl.selection.object_distance import ObjectDistance
+torch.set_num_threads(1)
+def status(name):
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if name in line)
+draw = torch.Generator().manual_seed(0)
+row = torch.arange(2000).repeat_interleave(15)
+objects, images = torch.randn(30_000, 64, generator=draw), torch.randn(2000, 64, generator=draw)
+for metric, aggregation in (("squared_euclidean", "maximum"), ("euclidean", "average"), ("cosine", "average")):
+    options = {"metric": metric, "aggregation": aggregation, "memory_limit": 2**21}
+    ObjectDistance(objects[:300], row[:300], images[:20], **options).largest()  # loads code
+    Path("/proc/self/clear_refs").write_text("5")
+    before = status("VmRSS")
+    distance = ObjectDistance(objects, row, images, **options)
+    distance.row(5)
+    if metric == "squared_euclidean":
+        distance.largest()
+    print((status("VmHWM") - before) * 1024)
+    del distance
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's record of the resident peak")
+def test_object_distances_take_the_memory_that_is_stated():
+    # as in test_kcenter_limits; three copies of the objects were 44 MiB, five 73
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
+    ran = subprocess.run(
+        [sys.executable, "-c", _MEASURE], capture_output=True, text=True, check=True, timeout=120, env=environment
+    )
+    of_objects, of_images, interpreter = 8 * 64 * 30_000, 8 * 64 * 2000, 2**19
+    for line, (objects, by_image) in zip(ran.stdout.split(), [(1, 2), (1, 4), (2, 4)], strict=True):
+        stated = 2**21 + objects * of_objects + by_image * of_images + 150 * 30_000
+        assert int(line) < stated + interpreter, f"{int(line) / 2**20:.1f} MiB, {stated / 2**20:.1f} stated"
+
+
 def test_wrong_arguments():
     distance = FeatureDistance(torch.ones(2, 1))
     for information, budget, message in [
@@ -318,6 +359,8 @@ def test_wrong_arguments():
         ObjectDistance(torch.ones(1, 1), torch.tensor([0]), None)
     with pytest.raises(ValueError, match="objects and row must be"):
         ObjectDistance(torch.ones(2, 1), torch.tensor([0]), torch.ones(1, 1))
+    with pytest.raises(ValueError, match="num_images must be >= 0, got -1"):
+        ObjectDistance(torch.ones(0, 1), torch.empty(0, dtype=torch.long), None, num_images=-1, empty="typical")
 
 
 @pytest.mark.gpu
