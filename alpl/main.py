@@ -26,11 +26,11 @@ from alpl.experiment import make_experiment
 from alpl.files import write_json, write_text
 from alpl.interruption import Interruption
 from alpl.loop import ActiveLearning
-from alpl.messages import USER_ERRORS, let_errors_through, one_line, refuse, wants_traces
+from alpl.messages import USER_ERRORS, let_errors_through, one_line, refuse, wants_traces, with_place
 from alpl.planned import changes, planned_sweep
 from alpl.processes import rank
 from alpl.progress import Progress, quiet_libraries
-from alpl.run_folder import RunFolder, content_key
+from alpl.run_folder import RunFolder, content_key, not_writable
 from alpl.run_names import names_of, run_path, title_of
 from alpl.sweep import Outcome, clearer, end_broken_sweep, in_sweep, job_number, write_outcome
 
@@ -49,8 +49,10 @@ def cli() -> None:
     sys.argv[1:] = with_default_group(sys.argv[1:])
     try:
         run()
-    except (HydraException, OmegaConfBaseException, OSError) as error:  # OSError: hydra could not make its folder
+    except (HydraException, OmegaConfBaseException) as error:
         refuse(clearer(error, sys.argv[1:]))
+    except OSError as error:  # hydra could not make its folder, which lies below paths.runs
+        refuse(not_writable(error, Path(error.filename)) if error.filename else error)
     except Exception as error:
         end_broken_sweep(error)
         raise
@@ -84,7 +86,7 @@ def _run_job(config: DictConfig) -> None:
         run_experiment(config)
     except Exception as error:
         fault = one_line(error)
-        print(f"alpl: error: run {job_number() + 1}: {fault}", file=sys.stderr)
+        print(f"alpl: error: run {job_number() + 1} failed: {fault}", file=sys.stderr)
         if not isinstance(error, USER_ERRORS) or wants_traces():
             traceback.print_exc()
     write_outcome(Outcome(job_number(), folder, fault))
@@ -162,8 +164,7 @@ def _set_up(folder: RunFolder, config: DictConfig, interruption: Interruption) -
         return ActiveLearning(make_experiment(config), folder, show, interruption)
     except Exception as error:
         cause = error.__cause__ if isinstance(error, HydraException) and error.__cause__ else error
-        place = str(error).splitlines()[-1] if isinstance(error, HydraException) and "full_key" in str(error) else ""
-        message = one_line(cause) + (f" ({place})" if place else "")
+        message = with_place(one_line(cause), error, config)
         if is_main and not folder.journal:
             folder.write_error(traceback.format_exc() + message + "\n")
         if isinstance(cause, (DataError, RunLockedError)) or (cause is error and isinstance(error, ConfigError)):

@@ -55,7 +55,7 @@ def rehearse(
             check_query(acquisition.select(context), pool, _BUDGET, name)
     except Exception as error:
         text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise ConfigError(f"acquisition {name} fails on made-up predictions: {text}") from error
+        raise ConfigError(f"acquisition {name} fails on a trial before training: {text}") from error
 
 
 def check_query(query: Query, pool: Pool, budget: int, name: str) -> None:

@@ -25,6 +25,11 @@ def content_key(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
+def not_writable(error: OSError, path: Path) -> ConfigError:
+    """Say that a folder below ``paths.runs`` cannot be made."""
+    return ConfigError(f"paths.runs must be a folder that can be made and written to, got {path}: {error.strerror}")
+
+
 @final
 @dataclass(frozen=True)
 class CycleFiles:
@@ -90,11 +95,17 @@ class RunFolder:
 
     Args:
         path: the folder; made if it is not there.
+
+    Raises:
+        ConfigError: it cannot be made.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise not_writable(error, path) from error
 
     def cycle(self, cycle: int) -> CycleFiles:
         """The files of a cycle."""

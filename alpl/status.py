@@ -1,4 +1,4 @@
-"""`alpl-status`: which runs of a sweep are done, at work, failed, unfinished or missing. Runs and changes nothing."""
+"""`alpl-status`: which runs (a sweep's, or all) are done, at work, failed, unfinished, missing. It changes nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import struct
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, final, get_args
@@ -38,7 +38,7 @@ class JobStatus:
             command goes on with it); missing (never begun).
         folder: where the run lies or will lie; None where its config is refused.
         detail: the last line of the error, or the last stage that is done; empty where the state says all.
-        overrides: with which `alpl` runs this job by itself.
+        overrides: with which `alpl` runs this job by itself; none where a run folder was found without its command.
     """
 
     state: State
@@ -68,6 +68,22 @@ def status_of(overrides: Sequence[str]) -> list[JobStatus]:
     return found
 
 
+def status_in(runs: Path) -> list[JobStatus]:
+    """Give the status of every run folder below ``runs``, whatever command made it.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    folders = list(_begun(runs))
+    if not folders:
+        raise ConfigError(f"paths.runs must hold run folders where no experiment is named, got none in {runs}")
+    found = []
+    for folder in folders:
+        state, detail = state_of(folder)
+        found.append(JobStatus(state, folder, detail, ()))
+    return found
+
+
 def state_of(folder: Path) -> tuple[State, str]:
     """Give the state of a run folder, which need not exist, and its detail."""
     try:
@@ -81,6 +97,15 @@ def state_of(folder: Path) -> tuple[State, str]:
     if run.status == "finished":
         return "done", ""
     return ("failed", run.error or "") if run.status == "failed" else ("unfinished", _place(run))
+
+
+def _begun(runs: Path) -> Iterator[Path]:
+    """Walk the run folders; one that failed early has no run.json, but whoever begins a run locks its folder."""
+    for folder, children, files in os.walk(runs):
+        is_run = not {"run.json", "lock", "error.txt"}.isdisjoint(files)
+        children[:] = [] if is_run else sorted(name for name in children if not name.startswith("."))
+        if is_run:
+            yield Path(folder)
 
 
 def is_held(path: Path) -> bool:
@@ -121,12 +146,21 @@ def cli(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_intermixed_args(arguments)
     overrides = [f"experiment={text}" if _is_name(text) else text for text in options.overrides]
     try:
-        jobs = status_of([*(["-m"] if options.multirun else []), *overrides])
+        if options.multirun or not all(text.startswith("paths.") for text in overrides):
+            jobs = status_of([*(["-m"] if options.multirun else []), *overrides])
+        else:
+            jobs = _all_jobs(overrides)
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
         print(f"alpl-status: error: {one_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
     print(as_json(jobs) if options.json else summary(jobs))
     raise SystemExit(0 if all(job.state == "done" for job in jobs) else 1)
+
+
+def _all_jobs(overrides: Sequence[str]) -> list[JobStatus]:
+    from alpl.sweep import compose_job  # here: it brings torch
+
+    return status_in(Path(compose_job(overrides).paths.runs))
 
 
 def _is_name(text: str) -> bool:
@@ -150,9 +184,10 @@ def _last_line(path: Path) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="alpl-status",
-        description="List the runs of a sweep: done, running, failed (with the last line of the error), unfinished, "
-        "missing. The sweep's own command does what is left. Exit status 0: all are done; 1: not; 2: refused.",
-        epilog="examples: alpl-status quickstart; alpl-status elezi/table1 method=random,elezi seed=0; "
+        description="List the runs of a sweep, or where none is named all below paths.runs: done, running, failed "
+        "(with the last line of the error), unfinished, missing. The sweep's own command does what is left. "
+        "Exit status 0: all are done; 1: not; 2: refused.",
+        epilog="examples: alpl-status; alpl-status quickstart; alpl-status elezi/table1 method=random,elezi seed=0; "
         "alpl-status -m acquisition=random,entropy",
     )
     parser.add_argument("overrides", nargs="*", metavar="EXPERIMENT or OVERRIDE", help="as the command alpl takes them")

@@ -68,7 +68,7 @@ class SweepReport(Callback):
         if jobs:
             os.environ[SWEEP_TOTAL] = str(len(jobs))
             print(f"alpl: a sweep of {len(jobs)} runs", file=sys.stderr)
-        if "submitit" in config.hydra.launcher._target_:
+        if _is_submitted(config):
             logs = Path(config.hydra.sweep.dir) / ".submitit"
             print(f"alpl: they are submitted, and waited for; the jobs' logs: {logs}", file=sys.stderr)
 
@@ -93,7 +93,7 @@ def end_sweep(config: DictConfig, lost: Sequence[str]) -> None:
     # A run that another sweep was working on may have been finished by it since.
     failed = [o for o in outcomes if o.error and not (o.folder and RunFolder(Path(o.folder)).is_finished)]
     failed.sort(key=lambda outcome: outcome.number)
-    faults = [f"run {outcome.number + 1} failed: {outcome.error}" for outcome in failed] + list(lost)
+    faults = _failures(config, failed, len(outcomes)) + list(lost)
     try:  # hydra turns what a callback raises into a warning, and the exit status into 0
         folders = [Path(o.folder) for o in outcomes if o.folder and Path(o.folder).is_dir()]
         write_reports(folders, Path(config.paths.runs))
@@ -103,6 +103,19 @@ def end_sweep(config: DictConfig, lost: Sequence[str]) -> None:
         print(f"alpl: error: {fault}", file=sys.stderr)
     if faults:
         sys.exit(1)
+
+
+def _failures(config: DictConfig, failed: Sequence[Outcome], total: int) -> list[str]:
+    """Name the runs that failed; what went wrong was said when it did, but on a cluster only in the job's log."""
+    if _is_submitted(config):
+        return [f"run {outcome.number + 1} failed: {outcome.error}" for outcome in failed]
+    numbers = ", ".join(str(outcome.number + 1) for outcome in failed)
+    return [f"{len(failed)} of {total} runs failed, as told above: run {numbers}"] if failed else []
+
+
+def _is_submitted(config: DictConfig) -> bool:
+    """Whether the jobs of a sweep run elsewhere, and write to logs of their own."""
+    return "submitit" in config.hydra.launcher._target_
 
 
 def end_broken_sweep(error: Exception) -> None:

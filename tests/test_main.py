@@ -16,7 +16,7 @@ BAD = {
     "misspelt key behind +": (["+model.netwrk=3"], "model.netwrk: .* did you mean 'network'"),
     "misspelt key of an optimizer": (["+model.optimizer.momentun=1"], "momentun: .* did you mean 'momentum'"),
     "unknown key": (["+acquisitions=3"], "unknown config key 'acquisitions'; did you mean 'acquisition'"),
-    "unknown acquisition": (["acquisition=entrophy"], "Could not find 'acquisition/entrophy'.*entropy.*kcenter"),
+    "unknown acquisition": (["acquisition=entrophy"], r"'acquisition/entrophy'; did you mean acquisition/entropy\?$"),
     "class that cannot be imported": (["acquisition._target_=my.Thing"], "acquisition._target_ must name.*'my.Thing'"),
     "need that nobody provides": (
         ["acquisition=bald", "model.network.dropout=0"],
@@ -38,6 +38,41 @@ BAD = {
     "no end": (["trainer.max_epochs=-1", "model.scheduler=null"], "trainer.max_steps must be > 0"),
     "switch that is none": (["warm_start=flase"], "warm_start must be true or false, got 'flase'"),
     "flag that the loop sets": (["+trainer.callbacks=[]"], "trainer.callbacks must not be set"),
+    "classes that the data says": (["+model.num_classes=5"], "model.num_classes must not be set"),
+    "classes of the network": (["+model.network.num_classes=5"], "model.network.num_classes must not be set"),
+    "channels of the backbone": (["+model.network.backbone.in_channels=3"], "backbone.in_channels must not be set"),
+    "outputs of a detector": (
+        ["data=digit_scenes", "model=ssd_tiny", "+model.network.num_outputs=5"],
+        "model.network.num_outputs must not be set",
+    ),
+    "dropout of a detector's backbone": (
+        ["data=digit_scenes", "model=ssd_tiny", "+model.network.backbone.dropout=0.5"],
+        "model.network.backbone.dropout must not be set",
+    ),
+    "outputs of two stages": (
+        ["data=digit_scenes", "model=faster_rcnn_tiny", "+model.network.num_outputs=5"],
+        "model.network.num_outputs must not be set",
+    ),
+    "classes of the metric": (
+        ["data=digit_scenes", "model=ssd_tiny", "+model.metric.num_classes=5"],
+        "model.metric.num_classes must not be set",
+    ),
+    "weights that are not there": (
+        ["data=digit_scenes", "model=ssd300_vgg16", "paths.data=/nowhere"],
+        "model.network.backbone.weights must be a file, got /nowhere/vgg16.*model=ssd_tiny",
+    ),
+    "argument of an acquisition": (["acquisition=noris", "acquisition.alpha=2"], "error: acquisition.alpha must be in"),
+    "argument of an inner part": (
+        [
+            "acquisition._target_=alpl.acquisition.Medoids",
+            "+acquisition.similarity={_target_:alpl.acquisition.GlobalSimilarity,num_layers:0}",
+        ],
+        "error: acquisition.similarity.num_layers must be >= 1, got 0$",
+    ),
+    "misspelt group": (["acqusition=entropy"], r"'acqusition'; did you mean acquisition\?$"),
+    "misspelt inner key": (["trainer.max_epoch=3"], r"'trainer.max_epoch'; did you mean trainer.max_epochs\?$"),
+    "key like none": (["zzz=1"], r"To append to your config use \+zzz=1$"),
+    "choice like none": (["acquisition=zzz"], "Available options in 'acquisition': .*entropy"),
     "row outside the runs": (["row=../elsewhere"], "row must be a name"),
     "labeled fraction without room": (["data.labeled_fraction=0.01"], "must leave room for labeled and unlabeled"),
     "unknown experiment": (["+experiment=thesis/table9"], "there are .*thesis/table3_1"),
@@ -61,6 +96,18 @@ def test_bad_input_is_one_line_and_a_status(tmp_path: Path, overrides, message) 
     assert line.startswith("alpl: error: ")
     assert re.search(message, line), line
     assert not list(tmp_path.rglob("*.pt")) and not list(tmp_path.rglob("journal.jsonl"))
+
+
+def test_runs_that_cannot_be_made_name_their_key(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for runs in (tmp_path / "file" / "runs", tmp_path / "runs"):
+        (tmp_path / "runs").mkdir(exist_ok=True)
+        (tmp_path / "runs" / "digits").touch()  # hydra can make its folder there, the run cannot
+        result = alpl(runs)
+        assert result.status == 2 and re.fullmatch(
+            f"alpl: error: paths.runs must be a folder that can be made and written to, got {runs}[^ ]*: .+",
+            result.err.strip(),
+        ), result.err
 
 
 def test_a_corrupt_image_is_named(tmp_path: Path) -> None:

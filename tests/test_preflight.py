@@ -32,11 +32,11 @@ REFUSED = {
     ),
     "uncertainty of boxes alone": (
         (*MIXTURE, "model/head@model.network=gmm_box"),
-        "MixtureUncertainty fails on made-up predictions: .* must have class_aleatoric, got NaN: the model's head",
+        "MixtureUncertainty fails on a trial before training: .* must have class_aleatoric, got NaN: the model's head",
     ),
     "uncertainty of classes alone, of Faster R-CNN": (
         (*SCENES, "model=faster_rcnn_tiny_gmm", "acquisition=almdn_max_box", "model/head@model.network=gmm_class"),
-        "MixtureUncertainty fails on made-up predictions: .* must have box_aleatoric, got NaN: the model's head",
+        "MixtureUncertainty fails on a trial before training: .* must have box_aleatoric, got NaN: the model's head",
     ),
     "no features of detections": (
         (*SCENES, "model=ssd_tiny", "acquisition=ccms"),

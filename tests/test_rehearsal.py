@@ -154,7 +154,7 @@ def test_what_is_not_declared_is_not_there():
 def test_widths_that_do_not_fit_are_named():
     shown = shown_by(Need.IMAGE_FEATURES, 4, is_detection=True, width=128)
     rehearse_on(Medoids(GlobalSimilarity(4)), shown, 4, is_detection=True)
-    message = "acquisition Medoids fails on made-up predictions: ValueError: num_layers must be .* 128, got 5"
+    message = "acquisition Medoids fails on a trial before training: ValueError: num_layers must be .* 128, got 5"
     with pytest.raises(ConfigError, match=message):
         rehearse_on(Medoids(GlobalSimilarity(5)), shown, 4, is_detection=True)
 

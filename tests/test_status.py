@@ -138,3 +138,20 @@ def test_a_run_that_failed_after_a_stage_keeps_its_last_line(tmp_path: Path) -> 
     write_text(tmp_path / "error.txt", "Traceback\n  line\nValueError: the end\n\n")
     assert status.state_of(tmp_path) == ("failed", "ValueError: the end")
     assert status.state_of(tmp_path / "nothing") == ("missing", "")
+
+
+def test_without_a_name_all_runs_are_listed(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    code, out, err = alpl_status(runs)
+    assert code == 2 and not out and "paths.runs must hold run folders" in err and str(runs) in err
+    assert alpl(runs, "acquisition=random", *TINY, "table=of/mine").status == 0
+    assert alpl(runs, "acquisition=dispersion", "callbacks=none", *TINY).status == 2
+    code, out, _ = alpl_status(runs)
+    failed, done, counts = out.splitlines()
+    assert code == 1 and counts == "2 runs: 1 done, 1 failed"
+    assert failed.startswith("failed ") and "digits/dispersion/digits-seed0-" in failed and "needs HISTORY" in failed
+    assert done.startswith("done ") and "of/mine/random/digits-seed0-" in done
+    code, out, _ = alpl_status(runs / "of", "--json")
+    (run,) = json.loads(out)["runs"]
+    assert code == 0 and run["overrides"] == [] and Path(run["folder"]).is_dir()
+    assert alpl_status(runs, "seed=7")[1].splitlines()[-1] == "1 run: 1 missing", "with an override it is a command"

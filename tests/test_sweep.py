@@ -25,6 +25,7 @@ def test_a_failed_run_is_noted_and_the_others_run(tmp_path: Path) -> None:
     result = alpl(tmp_path, "-m", *TINY, "model.optimizer.lr=fast,0.1", "acquisition=random")
     assert result.status == 1
     assert "run 1 failed: model.optimizer or model.scheduler refuses its settings" in result.err
+    assert result.err.count("refuses its settings") == 1 and "1 of 2 runs failed, as told above: run 1\n" in result.err
     assert "1 of 2 runs" in result.out or "1 of 1 runs" in result.out
     assert (tmp_path / "digits" / "report" / "index.html").exists()
 

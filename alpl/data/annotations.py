@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from array import array
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ class Problem(NamedTuple):
 
     file: str
     what: str
+    unknown_class: str | None = None
+    """The name on a box that is of none of the classes."""
 
     def __str__(self) -> str:
         return f"{self.file}: {self.what}"
@@ -186,15 +189,29 @@ def _judge(name: str, problems: list[Problem], bad: Bad) -> None:
     if not problems:
         return
     log = logging.getLogger("alpl")
-    lines = [str(problem) for problem in problems]
+    lines = _lines(problems)
     if rank() == 0 and (bad != "error" or len(lines) > NUM_NAMED):
-        log.warning("\n  ".join([f"{name}: {len(lines)} problems with images or boxes ({bad}):", *lines]))
+        log.warning("\n  ".join([f"{name}: {len(problems)} problems with images or boxes ({bad}):", *lines]))
     if bad == "error":
         rest = f"; and {len(lines) - NUM_NAMED} more, all of them in the log" if len(lines) > NUM_NAMED else ""
         raise DataError(
-            f"{name}: {len(lines)} problems with images or boxes: {'; '.join(lines[:NUM_NAMED])}{rest} "
+            f"{name}: {len(problems)} problems with images or boxes: {'; '.join(lines[:NUM_NAMED])}{rest} "
             "(bad=skip_boxes or bad=skip_images goes on without them)"
         )
+
+
+def _lines(problems: list[Problem]) -> list[str]:
+    """Write a line a problem; boxes of one unknown class share a line, at the place of the first."""
+    counts = Counter(problem.unknown_class for problem in problems)
+    lines: dict[int | str, str] = {}
+    for number, problem in enumerate(problems):
+        name = problem.unknown_class
+        if name is None or counts[name] == 1:
+            lines[number] = str(problem)
+        else:
+            what = f"{counts[name]} boxes are of the unknown class {name!r}, the first in {problem.file}"
+            lines.setdefault(name, what)
+    return list(lines.values())
 
 
 def _find_repeats(train: Annotations, test: Annotations) -> None:
@@ -215,7 +232,7 @@ class _Checked:
     """A split with all that is wrong with it.
 
     ``sizes`` is ``Int64[N 2]`` (0 where unknown), ``boxes`` ``Float32[I 4]`` within the images, ``labels``
-    ``Int64[I]`` (-1 where unknown).
+    ``Int64[I]`` (-1 where unknown), ``strange`` the names of unknown classes by the positions of their boxes.
     """
 
     def __init__(self, split: Annotations, classes: Sequence[str], verify: bool) -> None:
@@ -253,10 +270,13 @@ class _Checked:
             ("has no area", ~(written[:, 2:] > written[:, :2]).all(1)),
             ("lies outside the image", outside),
             ("has no area within the image", ~(self.boxes[:, 2:] > self.boxes[:, :2]).all(1)),
-            ("is of an unknown class", self.labels < 0),
         ):
             for box in wrong.nonzero()[0].tolist():
                 self.split.box_faults.setdefault(box, self._describe(box, written[box], what))
+        strange = [box for box in (self.labels < 0).nonzero()[0].tolist() if box not in self.split.box_faults]
+        self.strange = {box: self.split.classes[box] for box in strange}
+        for box in strange:
+            self.split.box_faults[box] = self._describe(box, written[box], "is of an unknown class")
 
     def _describe(self, box: int, written: np.ndarray, what: str) -> str:
         numbers = ", ".join(f"{number:g}" for number in written)
@@ -269,7 +289,7 @@ class _Checked:
         split = self.split
         listed = [(row, problem) for row, faults in split.image_faults.items() for problem in faults]
         listed += [
-            (int(self.row[box]), Problem(_with_image(split, int(self.row[box])), what))
+            (int(self.row[box]), Problem(_with_image(split, int(self.row[box])), what, self.strange.get(box)))
             for box, what in sorted(split.box_faults.items())
         ]
         return [*split.stray_faults, *(problem for _, problem in sorted(listed, key=lambda pair: pair[0]))]

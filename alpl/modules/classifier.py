@@ -22,6 +22,7 @@ from alpl.modules.base import AbstractModule, AbstractTrainableModule, no_loss
 from alpl.modules.dropout import dropouts, dropped
 from alpl.modules.ensemble import ClassifierEnsemble
 from alpl.networks.classification import ClassificationNetwork
+from alpl.partial_parts import complete
 from alpl.predictions import Need, Posterior, Predictions
 
 

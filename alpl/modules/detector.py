@@ -18,6 +18,7 @@ from alpl.data.batch import Batch
 from alpl.errors import ConfigError
 from alpl.modules.base import AbstractModule, AbstractTrainableModule
 from alpl.modules.dropout import dropped
+from alpl.partial_parts import complete
 from alpl.predictions import Need, Predictions
 from alpl.task import Task
 

@@ -23,6 +23,7 @@ from alpl.modules.padding import content_average
 from alpl.modules.region_detections import ChosenProposals, RegionDetections
 from alpl.modules.supervised import AbstractSupervisedDetector
 from alpl.networks.faster_rcnn import FasterRcnn, RegionOutput
+from alpl.partial_parts import complete
 from alpl.predictions import Need, Predictions
 
 RegionFeatures: TypeAlias = Literal["head", "roi"]

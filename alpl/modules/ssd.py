@@ -27,6 +27,7 @@ from alpl.modules.training_means import TrainingMeans
 from alpl.networks.loss_prediction import LossPrediction
 from alpl.networks.priors import PriorLayout
 from alpl.networks.ssd import Ssd, SsdOutput
+from alpl.partial_parts import complete
 from alpl.predictions import Need, Predictions
 
 

@@ -8,6 +8,7 @@ from typing import Protocol, final
 from torch import Tensor, nn
 
 from alpl.errors import ConfigError
+from alpl.partial_parts import complete
 
 
 class Backbone(Protocol):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from alpl.errors import ConfigError
 from alpl.networks.heads import AbstractBoxHead, AbstractClassHead, Heads, PointBoxes, SoftmaxClasses
+from alpl.partial_parts import complete
 
 PIXEL_MEAN = (123.0, 117.0, 104.0)
 """RGB; what SSD subtracts from pixels of 0 to 255."""

@@ -60,7 +60,7 @@ class Vgg16ReducedFc(AbstractSsdBackbone):
         dropout: probability.
 
     Raises:
-        ConfigError: the file has another layout.
+        ConfigError: the file does not exist or has another layout.
     """
 
     map_channels = (512, 1024, 512, 256, 256, 256)
@@ -76,6 +76,12 @@ class Vgg16ReducedFc(AbstractSsdBackbone):
         self.dropout = nn.Dropout(dropout)
         if weights is None:
             _initialize(self.layers)
+        elif not Path(weights).is_file():
+            raise ConfigError(
+                f"model.network.backbone.weights must be a file, got {weights}, which does not exist: "
+                "put the published vgg16_reducedfc.pth there (in paths.data) or a state dict of torchvision's vgg16, "
+                "or begin from scratch with model.network.backbone.weights=null; model=ssd_tiny needs no file"
+            )
         elif "features.0.weight" in read_tensors(Path(weights)):
             self.load_torchvision_vgg16(Path(weights))
         else:

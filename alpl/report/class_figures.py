@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,15 +28,19 @@ def plot_classes(table: ClassTable) -> bytes:
     reference = table.lines[table.reference]
     level = 100 * reference[max(reference)].mean[shown]
     with house_style():
-        figure = Figure(figsize=(_width(len(shown)), 1.3 + 1.5 * number), layout="constrained")
+        width = _width(len(shown))
+        titles = [_title(label, min(cycles), max(cycles), table.reference) for label, cycles in table.lines.items()]
+        titles = [textwrap.fill(title, int(10 * width)) for title in titles]  # a wider one would squeeze the axes
+        height = 1.3 + 1.5 * number + 0.2 * sum(title.count("\n") for title in titles)
+        figure = Figure(figsize=(width, height), layout="constrained")
         panels = figure.subplots(number, 1, squeeze=False, sharex=True, sharey=True)[:, 0]
-        for axes, (label, cycles) in zip(panels, table.lines.items(), strict=True):
+        for axes, title, cycles in zip(panels, titles, table.lines.values(), strict=True):
             first, last = min(cycles), max(cycles)
             _bars(axes, 100 * cycles[first].mean[shown], -0.2 if last > first else 0.0, FIRST, f"cycle {first}")
             if last > first:
                 _bars(axes, 100 * cycles[last].mean[shown], 0.2, LAST, f"cycle {last}")
             axes.hlines(level, np.arange(len(shown)) - 0.42, np.arange(len(shown)) + 0.42, color=MARK, linewidth=1.4)
-            axes.set_title(_title(label, first, last, table.reference), fontsize=11, loc="left")
+            axes.set_title(title, fontsize=11, loc="left")
             axes.grid(visible=False, axis="x")
         panels[-1].set_xticks(range(len(shown)), [table.classes[place] for place in shown], **_tilt(len(shown)))
         figure.supylabel("average precision (%)", fontsize=11)

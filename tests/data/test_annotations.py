@@ -209,3 +209,22 @@ def test_wrong_policies(policy, message):
 def test_labels_and_marks_have_their_types_without_any_box(images):
     objects = _make(images, _split(images, [0])).train_objects[0]
     assert objects.boxes.shape == (0, 4) and objects.difficult.dtype == torch.bool
+
+
+def test_boxes_of_an_unknown_class_share_a_line(images, caplog):
+    boxes = [(k % 3, (k, 1, k + 2, 9), "cow") for k in range(30)]
+    boxes += [(1, (0, 1, 2, 9), "emu"), (2, (5, 5, 5, 9), "cow"), (0, (0, 1, 2, 9), "cat")]
+    with pytest.raises(DataError) as caught:
+        _make(images, _split(images, [0, 1, 2], boxes))
+    assert str(caught.value) == (
+        "Set: 32 problems with images or boxes: "
+        "30 boxes are of the unknown class 'cow', the first in all.json, image 0.png; "
+        "all.json, image 1.png: the 'emu' box (0, 1, 2, 9) is of an unknown class (image of 40 x 30 pixels); "
+        "all.json, image 2.png: the 'cow' box (5, 5, 5, 9) has no area (image of 40 x 30 pixels) "
+        "(bad=skip_boxes or bad=skip_images goes on without them)"
+    )
+    assert not caplog.records
+    splits = _make(images, _split(images, [0, 1, 2], boxes), bad="skip_boxes")
+    assert [len(each) for each in splits.train_objects] == [1, 0, 0]
+    (record,) = caplog.records
+    assert len(record.getMessage().splitlines()) == 4

@@ -315,7 +315,7 @@ def test_another_file_is_an_error(tmp_path, vgg):
         ConfigError, match=r"weights must be a state dict of torchvision's vgg16, .*c\.pth: 'classifier"
     ):
         Vgg16ReducedFc(weights=str(tmp_path / "c.pth"))
-    with pytest.raises(ConfigError, match="checkpoint file does not exist"):
+    with pytest.raises(ConfigError, match=r"backbone\.weights must be a file, got .*d\.pth.*weights=null.*ssd_tiny"):
         Vgg16ReducedFc(weights=str(tmp_path / "d.pth"))
 
 

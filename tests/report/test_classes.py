@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import statistics
+import warnings
 
 import numpy as np
 import pytest
@@ -122,3 +123,14 @@ def test_the_figures_show_what_differs(tmp_path):
     table.lines["ssl"][2].mean[0] += 0.2
     after = plot_class_gains(table), plot_classes(table)
     assert all((pixels(a) != pixels(b)).any() for a, b in zip(before, after, strict=True))
+
+
+def test_long_names_of_rows_leave_room_for_the_bars(tmp_path):
+    row = "detection_entropy (data.eval_batch_size=8, schedule.budget=5, schedule.cycles=1, schedule.initial.size=10)"
+    for name in (row, f"{row} again"):  # a title names its row and the reference
+        make_detection_run(tmp_path, "t", name)
+    (table,) = tables_of(tmp_path, row)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib lays nothing out where a title is wider than the figure
+        picture = plot_classes(table)
+    assert Image.open(io.BytesIO(picture)).width == 990
