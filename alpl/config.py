@@ -137,7 +137,7 @@ def check_config(config: DictConfig) -> None:
     for name in config:
         if name not in TOP_LEVEL:
             raise ConfigError(f"unknown config key {name!r}{_did_you_mean(str(name), TOP_LEVEL)}")
-    for name in OmegaConf.missing_keys(config):
+    for name in sorted(OmegaConf.missing_keys(config)):  # it is a set: the first is another in each process
         raise ConfigError(f"{name} must be given, the config leaves it open")
     for name in ("seed", "num_members"):
         if isinstance(config[name], bool) or not isinstance(config[name], int):

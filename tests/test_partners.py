@@ -62,7 +62,7 @@ def test_one_line_and_no_run(tmp_path: Path, overrides: list[str], message: str)
 def test_in_a_sweep_the_run_fails_in_one_line(tmp_path: Path) -> None:
     result = alpl(tmp_path, "-m", "data=digit_scenes", "model=digits_cnn", "seed=0")
     assert result.status == 1
-    assert f"run 1: data and model must be of one task, {CLASSIFIER_ON_SCENES}" in result.err
+    assert f"run 1 failed: data and model must be of one task, {CLASSIFIER_ON_SCENES}" in result.err
 
 
 def test_composing_alone_says_it_too(tmp_path: Path) -> None:
