@@ -1,5 +1,5 @@
 """`python -m alpl`, the same as the command `alpl`."""
 
-from alpl.main import cli
+from alpl.commands.main import cli
 
 cli()

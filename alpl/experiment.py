@@ -13,14 +13,14 @@ from omegaconf import DictConfig
 
 from alpl.acquisition.base import AbstractAcquisition
 from alpl.callbacks.base import AbstractProvider
+from alpl.config.partial_parts import check_not_set
 from alpl.data.base import AbstractPoolDataModule
 from alpl.errors import ConfigError
+from alpl.labeling.oracle import AbstractOracle
+from alpl.labeling.pseudo_labels import AbstractPseudoLabeler
+from alpl.labeling.schedule import Schedule
 from alpl.loggers.base import AbstractRunLogger
 from alpl.modules.base import AbstractTrainableModule
-from alpl.oracle import AbstractOracle
-from alpl.partial_parts import check_not_set
-from alpl.pseudo_labels import AbstractPseudoLabeler
-from alpl.schedule import Schedule
 
 OURS = frozenset(
     {"callbacks", "logger", "use_distributed_sampler", "enable_checkpointing", "enable_progress_bar"}

@@ -28,22 +28,22 @@ from alpl.callbacks.prediction_tracker import HISTORY
 from alpl.callbacks.resume_checkpoint import ResumeCheckpoint
 from alpl.data.base import AbstractPoolDataModule
 from alpl.experiment import Experiment
-from alpl.files import read_array, read_tensors, write_json, write_tensors
-from alpl.interruption import Interruption
+from alpl.labeling.pseudo_labels import PseudoLabels
+from alpl.machine.files import read_array, read_tensors, write_json, write_tensors
+from alpl.machine.interruption import Interruption
+from alpl.machine.processes import rank
+from alpl.machine.progress import FitProgress, Progress
+from alpl.machine.seeding import derive_seed, seed_all
 from alpl.modules.base import AbstractModule, AbstractTrainableModule
-from alpl.network_cost import FILE as COST_FILE
 from alpl.pool import Pool
-from alpl.prediction_files import WritePredictions, join, writing
 from alpl.predictions import FROM_MODULE, Need, Predictions
-from alpl.preflight import check_data, check_needs, check_rehearsal, check_settings
-from alpl.processes import rank
-from alpl.progress import FitProgress, Progress
-from alpl.pseudo_labels import PseudoLabels
-from alpl.recording import Recording
-from alpl.rehearsal import check_query
-from alpl.run_folder import CycleFiles, RunFolder
-from alpl.seeding import derive_seed, seed_all
-from alpl.stages import Stages
+from alpl.predictions.prediction_files import WritePredictions, join, writing
+from alpl.preflight.checks import check_data, check_needs, check_rehearsal, check_settings
+from alpl.preflight.rehearsal import check_query
+from alpl.recording.recording import Recording
+from alpl.runs.network_cost import FILE as COST_FILE
+from alpl.runs.run_folder import CycleFiles, RunFolder
+from alpl.runs.stages import Stages
 
 _NUM_REHEARSED = 2  # images of the pool that the untrained model looks at
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from alpl.errors import DataError
-from alpl.files import whole_file
+from alpl.machine.files import whole_file
 
 UNLABELED = -1
 EXCLUDED = -2  # never labeled, never queried: validation images, images that a long-tailed variant drops

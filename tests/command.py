@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-from alpl import main
+from alpl.commands import main
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import csv
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from alpl.config import CONF, EXPERIMENTS, check_config, register_experiments
+from alpl.config.compose import CONF, EXPERIMENTS, check_config, register_experiments
 
 
 def composed(*overrides: str) -> DictConfig:

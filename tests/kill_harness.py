@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import alpl.main  # before the fork: the imports take most of a short run
+import alpl.commands.main  # before the fork: the imports take most of a short run
 
 
 def attempt(overrides: list[str], kill_after_s: float | None, prepare: Callable[[], None] = lambda: None) -> int:
@@ -32,7 +32,7 @@ def attempt(overrides: list[str], kill_after_s: float | None, prepare: Callable[
         code = 0
         prepare()
         try:
-            alpl.main.cli()
+            alpl.commands.main.cli()
         except SystemExit as end:
             code = int(end.code or 0)
         except BaseException:

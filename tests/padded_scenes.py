@@ -2,9 +2,9 @@
 
 import torch
 
+from alpl.boxes.objects import Objects
 from alpl.data.batch import Batch
 from alpl.data.keep_ratio import KeepRatioResize
-from alpl.data.objects import Objects
 from alpl.data.scene_batches import FlatObjects, pad_images
 
 NUM_CLASSES = 3

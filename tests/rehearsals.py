@@ -4,7 +4,7 @@ import torch
 
 from alpl.acquisition import AbstractAcquisition
 from alpl.predictions import FROM_MODULE, UNCERTAINTIES, Form, Need, Posterior, Predictions
-from alpl.rehearsal import rehearse as rehearse_on
+from alpl.preflight.rehearsal import rehearse as rehearse_on
 
 
 def rehearse(acquisition: AbstractAcquisition, provided: Need, num_classes: int) -> None:

@@ -2,8 +2,8 @@
 
 import torch
 
-from alpl.data.objects import Objects
-from alpl.networks.priors import PriorLayout
+from alpl.boxes.objects import Objects
+from alpl.boxes.priors import PriorLayout
 
 SIDE, NUM_CLASSES = 32, 3
 LAYOUT = PriorLayout(SIDE, [8, 4, 2, 1], [4, 8, 16, 32], [6, 10, 16, 24], [10, 16, 24, 30], [[], [], [], []])

@@ -10,8 +10,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from alpl.config import CONF, EXPERIMENTS, register_experiments
-from alpl.report.paper import joined_reports
+from alpl.config.compose import CONF, EXPERIMENTS, register_experiments
+from alpl.report.read.paper import joined_reports
 
 CLASSES = {"table4": 20, "table5": 80, "table6": 20}
 # heads of two components have 41.60 M: see experiments/almdn/README.md

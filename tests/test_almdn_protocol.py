@@ -8,9 +8,9 @@ from command import alpl
 from configs import checked, methods
 
 from alpl.acquisition.base import Query
+from alpl.boxes.priors import COCO_300, VOC_300, PriorLayout
 from alpl.networks.loss_prediction import LossPrediction
 from alpl.networks.mixture_heads import MixtureBoxes, MixtureClasses
-from alpl.networks.priors import COCO_300, VOC_300, PriorLayout
 from alpl.networks.ssd import Ssd
 from alpl.networks.vgg import Vgg16ReducedFc
 from alpl.pool import Pool

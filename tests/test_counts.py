@@ -5,9 +5,9 @@ from pathlib import Path
 
 from command import TINY, alpl
 
+from alpl.commands.sweep import compose_job
 from alpl.experiment import make_experiment
 from alpl.pool import Pool
-from alpl.sweep import compose_job
 
 
 def test_labeled_objects_are_counted_without_pseudo_labels(tmp_path: Path) -> None:

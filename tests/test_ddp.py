@@ -23,7 +23,7 @@ from alpl.data.batch import BalancedSampler, PassSampler
 from alpl.data.datamodule import ImageDataModule
 from alpl.data.digits import Digits
 from alpl.experiment import make_experiment
-from alpl.files import read_tensors
+from alpl.machine.files import read_tensors
 from alpl.modules.classifier import Classifier
 from alpl.networks.classification import ClassificationNetwork
 from alpl.networks.small_cnn import SmallCnn

@@ -6,9 +6,9 @@ import torch
 from configs import composed
 from omegaconf import DictConfig, OmegaConf
 
-from alpl.config import CONF, check_config
+from alpl.boxes.priors import COCO_300, VOC_300
+from alpl.config.compose import CONF, check_config
 from alpl.errors import ConfigError
-from alpl.networks.priors import COCO_300, VOC_300
 
 DATA = ("digit_scenes", "voc07", "voc12", "voc0712", "voc_folder", "coco2014", "coco2017", "coco_folder")
 

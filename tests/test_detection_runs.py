@@ -8,11 +8,11 @@ import torch
 from command import alpl
 from test_resume import contents, harness, only_run
 
+from alpl.boxes.objects import DetectionSplits, Objects, ObjectTable
 from alpl.data.digit_scenes import DigitScenes
-from alpl.data.objects import DetectionSplits, Objects, ObjectTable
+from alpl.labeling.pseudo_labels import PseudoLabels
 from alpl.pool import Pool
-from alpl.pseudo_labels import PseudoLabels
-from alpl.run_folder import RunFolder
+from alpl.runs.run_folder import RunFolder
 
 # a detector that has seen 8 small batches is sure of little: thresholds that it reaches
 RUN = [

@@ -10,7 +10,7 @@ from command import alpl
 from configs import checked
 from omegaconf import OmegaConf
 
-from alpl.config import EXPERIMENTS
+from alpl.config.compose import EXPERIMENTS
 
 # SHA-256 of the printed numbers: nobody changes them by accident
 PRINTED = {

@@ -19,12 +19,12 @@ from PIL import Image
 from test_resume import only_run
 
 from alpl.errors import ConfigError
-from alpl.files import write_json
 from alpl.loggers.points import EndPoint, EpochPoint, RunPoints, TestPoint
 from alpl.loggers.wandb_files import OfflinePieces, read_records
 from alpl.loggers.wandb_points import history_row, summary
 from alpl.loggers.wandb_run import WandbRun, _kind, wandb_id
-from alpl.run_folder import RunFolder
+from alpl.machine.files import write_json
+from alpl.runs.run_folder import RunFolder
 
 KILL_ONCE_LOGGED = Path(__file__).parent / "kill_once_logged.py"
 MARGIN = ("logger=wandb", "acquisition=margin", *TINY)

@@ -28,7 +28,7 @@ def test_the_commands_of_the_readme_compose() -> None:
     """Every `alpl` line of the README is accepted up to the point where data would be read."""
     from hydra import compose, initialize_config_dir
 
-    from alpl.config import CONF, check_config, register_experiments
+    from alpl.config.compose import CONF, check_config, register_experiments
 
     register_experiments()
     block = README.read_text().split("## Use")[1].split("```")[1]

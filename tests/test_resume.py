@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from alpl.run_folder import RunFolder
+from alpl.runs.run_folder import RunFolder
 
 HARNESS = Path(__file__).parent / "kill_harness.py"
 NUM_KILLS = int(os.environ.get("ALPL_TEST_KILLS", "8"))

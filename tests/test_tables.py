@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from alpl.config import EXPERIMENTS
+from alpl.commands.paper_rows import RowStatus, TableStatus, missing_rows, swept_rows, table_names, table_status
+from alpl.commands.sweep import jobs_of
+from alpl.commands.tables import cli, markdown, terminal, totals
+from alpl.config.compose import EXPERIMENTS
 from alpl.errors import DataError
-from alpl.report.paper import joined_reports
-from alpl.report.status import RowStatus, TableStatus, missing_rows, swept_rows, table_names, table_status
-from alpl.report.status_page import cli, markdown, terminal, totals
-from alpl.sweep import jobs_of
+from alpl.report.read.paper import joined_reports
 
 TABLES = table_names()
 STATUS = EXPERIMENTS / "STATUS.md"

@@ -18,12 +18,13 @@ def test_the_wheel_runs_an_experiment_elsewhere(tmp_path: Path) -> None:
     subprocess.run([*pip, "wheel", "--no-deps", "-w", str(tmp_path / "wheel"), str(ROOT)], **run)
     (wheel,) = (tmp_path / "wheel").glob("alpl-*.whl")
     inside = set(zipfile.ZipFile(wheel).namelist())
-    assert {"alpl/conf/config.yaml", "alpl/experiments/thesis/table3_1.paper.csv", "alpl/report/page.html.j2"} <= inside
+    templates = {"alpl/report/page/page.html.j2", "alpl/commands/matrix.html.j2"}
+    assert {"alpl/conf/config.yaml", "alpl/experiments/thesis/table3_1.paper.csv", *templates} <= inside
     assert not [name for name in inside if name.startswith(("tests/", "conf/"))]
     site = tmp_path / "site"
     subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], **run)
     environment = {**os.environ, "PYTHONPATH": str(site)}  # before the checkout that this environment may point to
-    where = [sys.executable, "-c", "import alpl.config as c; print(c.CONF)"]
+    where = [sys.executable, "-c", "import alpl.config.compose as c; print(c.CONF)"]
     assert str(site) in subprocess.run(where, env=environment, **run).stdout
     command = ["+experiment=thesis/table3_1", "method=dispersion,margin", "data=digits", "model=digits_cnn",
                "trainer=digits", "trainer.max_epochs=1", "seed=0", "hydra.mode=MULTIRUN"]  # fmt: skip

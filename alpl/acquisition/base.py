@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alpl.files import whole_file
+from alpl.machine.files import whole_file
+from alpl.machine.seeding import generator
 from alpl.pool import Index, Pool
 from alpl.predictions import Need, Posterior, Predictions
-from alpl.seeding import generator
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,6 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
-from alpl import uncertainty
 from alpl.acquisition.base import Context
 from alpl.acquisition.object_ranking import (
     AbstractObjectRanking,
@@ -18,8 +17,8 @@ from alpl.acquisition.object_ranking import (
     value_of,
 )
 from alpl.errors import ConfigError
-from alpl.predictions import Form, Need, Posterior
-from alpl.reduce import Reduction, check_reduction
+from alpl.predictions import Form, Need, Posterior, uncertainty
+from alpl.predictions.reduce import Reduction, check_reduction
 
 _MEASURES = {
     "entropy": uncertainty.entropy,
@@ -58,7 +57,8 @@ class DetectionUncertainty(AbstractObjectRanking):
 
     Args:
         measure: m: ``entropy`` (in nats), ``margin`` (one minus the difference of the two largest outputs) or
-            ``least_confidence`` (one minus the largest foreground probability); see :mod:`alpl.uncertainty`.
+            ``least_confidence`` (one minus the largest foreground probability);
+            see :mod:`alpl.predictions.uncertainty`.
         reduction: ``max``, ``mean`` or ``sum`` over the detections of an image.
         empty: what an image without such a detection gets.
         score_thresh: the least score of a detection that counts; 0 for all.

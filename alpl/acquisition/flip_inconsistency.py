@@ -21,7 +21,7 @@ from alpl.acquisition.object_ranking import (
 )
 from alpl.errors import ConfigError
 from alpl.predictions import Form, Need, Posterior
-from alpl.reduce import reduce_instances
+from alpl.predictions.reduce import reduce_instances
 
 _MEASURES = ("product", "two_stage", "inconsistency")
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from alpl.acquisition.object_ranking import check_score_thresh
-from alpl.blocks import MEMORY_LIMIT
 from alpl.errors import ConfigError
 from alpl.predictions import Need, Predictions
+from alpl.selection.blocks import MEMORY_LIMIT
 from alpl.selection.ccms import EMPTY_RULES, Empty, ccms
 from alpl.selection.image_similarity import global_similarity, jaccard_similarity
 from alpl.selection.object_match import CosineMatch, KlDirection, KlMatch

@@ -6,9 +6,8 @@ from typing import final
 
 from torch import Tensor
 
-from alpl import uncertainty
 from alpl.acquisition.base import AbstractRanking, Context
-from alpl.predictions import Need
+from alpl.predictions import Need, uncertainty
 
 
 @final
@@ -18,5 +17,5 @@ class LeastConfidence(AbstractRanking):
     needs = Need.POSTERIOR
 
     def utility(self, context: Context) -> Tensor:
-        """``Float[U]``, see :func:`alpl.uncertainty.least_confidence`."""
+        """``Float[U]``, see :func:`alpl.predictions.uncertainty.least_confidence`."""
         return uncertainty.least_confidence(context.posterior)

@@ -15,7 +15,7 @@ from alpl.acquisition.base import AbstractAcquisition, Context, Query, choose_hi
 from alpl.acquisition.object_ranking import check_score_thresh, confident
 from alpl.errors import ConfigError
 from alpl.predictions import UNCERTAINTIES, Need
-from alpl.reduce import Reduction, check_reduction, reduce_instances
+from alpl.predictions.reduce import Reduction, check_reduction, reduce_instances
 
 
 @final

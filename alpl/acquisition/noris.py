@@ -7,9 +7,9 @@ from typing import final
 
 from alpl.acquisition.base import AbstractAcquisition, AbstractRanking, Context, Query
 from alpl.acquisition.object_ranking import AbstractObjectRanking, check_score_thresh, confident
-from alpl.blocks import MEMORY_LIMIT
 from alpl.errors import ConfigError
 from alpl.predictions import Need
+from alpl.selection.blocks import MEMORY_LIMIT
 from alpl.selection.image_distance import AbstractImageDistance, FeatureDistance
 from alpl.selection.noris import VARIANTS, Kernel, Shape, Variant, noris
 from alpl.selection.object_distance import (

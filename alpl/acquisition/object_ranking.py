@@ -15,7 +15,7 @@ from torch import Tensor
 from alpl.acquisition.base import AbstractAcquisition, Context, Query, choose_highest
 from alpl.errors import ConfigError
 from alpl.predictions import Posterior, Predictions
-from alpl.reduce import Reduction, reduce_instances
+from alpl.predictions.reduce import Reduction, reduce_instances
 
 CHUNK = 4096
 """Instances that are valued at a time: bounds the memory beside the predictions, and fits a processor's cache."""

@@ -7,8 +7,8 @@ from typing import final
 import torch
 
 from alpl.acquisition.base import AbstractAcquisition, Context, Query
+from alpl.acquisition.recorded import RecordedRun
 from alpl.errors import ConfigError
-from alpl.recorded import RecordedRun
 
 
 @final
@@ -19,7 +19,7 @@ class Replay(AbstractAcquisition):
     goes on with it later.
 
     Args:
-        runs: see :class:`alpl.recorded.RecordedRun`.
+        runs: see :class:`alpl.acquisition.recorded.RecordedRun`.
         table: see there.
         row: see there.
         seed: see there.

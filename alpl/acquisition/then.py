@@ -10,8 +10,8 @@ import torch
 
 from alpl.acquisition.base import AbstractAcquisition, Context, Query
 from alpl.errors import ConfigError
+from alpl.machine.seeding import derive_seed
 from alpl.pool import EXCLUDED, UNLABELED, Pool
-from alpl.seeding import derive_seed
 
 _RELEASED_MULTIPLE = 8  # images that the released code's machines share
 

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from alpl.data.base import AbstractPoolDataModule
 from alpl.data.batch import Batch
-from alpl.environment import describe_device
 from alpl.modules.base import AbstractModule
-from alpl.network_cost import NetworkCost
 from alpl.predictions import Need
+from alpl.runs.environment import describe_device
+from alpl.runs.network_cost import NetworkCost
 
 TURNS, LIMIT_S = 7, 3.0
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, final
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from alpl.files import whole_file
+from alpl.machine.files import whole_file
 
 LogEpoch: TypeAlias = Callable[[int, dict[str, float]], None]
 

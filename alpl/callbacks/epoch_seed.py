@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from alpl.seeding import derive_seed
+from alpl.machine.seeding import derive_seed
 
 
 @final

@@ -12,9 +12,9 @@ from lightning.pytorch import LightningModule, Trainer
 from numpy.lib import format as npy
 
 from alpl.callbacks.base import AbstractProvider
+from alpl.callbacks.inference import gather_rows, predict_batches
 from alpl.errors import ConfigError
-from alpl.files import write_header
-from alpl.inference import gather_rows, predict_batches
+from alpl.machine.files import write_header
 from alpl.predictions import Need
 
 HISTORY = "history.npy"

@@ -9,8 +9,8 @@ from typing import final
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from alpl.files import replace_with
-from alpl.interruption import Interrupted, Interruption
+from alpl.machine.files import replace_with
+from alpl.machine.interruption import Interrupted, Interruption
 
 
 @final

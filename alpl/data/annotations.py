@@ -17,10 +17,10 @@ from typing import Literal, NamedTuple, TypeAlias, final, get_args
 import numpy as np
 import torch
 
+from alpl.boxes.objects import AbstractDetectionSource, DetectionSplits, Objects, ObjectTable
 from alpl.data.image_files import ImageFiles, read_size
-from alpl.data.objects import AbstractDetectionSource, DetectionSplits, Objects, ObjectTable
 from alpl.errors import ConfigError, DataError
-from alpl.processes import rank
+from alpl.machine.processes import rank
 
 Bad: TypeAlias = Literal["error", "skip_images", "skip_boxes"]
 """What is done about problems: nothing is trained (error), the images are left out, or only the bad boxes are.

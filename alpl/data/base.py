@@ -11,10 +11,10 @@ from torch.utils.data import DataLoader
 from typing_extensions import Self
 
 from alpl.data.batch import Batch
+from alpl.data.task import Task
+from alpl.labeling.pseudo_labels import PseudoLabels
+from alpl.labeling.schedule import Candidates
 from alpl.pool import Index, Pool
-from alpl.pseudo_labels import PseudoLabels
-from alpl.schedule import Candidates
-from alpl.task import Task
 
 
 class AbstractPoolDataModule(LightningDataModule, ABC):

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from alpl.errors import ConfigError
+from alpl.machine.seeding import generator
 from alpl.pool import Index, Pool
-from alpl.seeding import generator
 
 
 class Batch(NamedTuple):

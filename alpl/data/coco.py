@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, final, get_args
 
+from alpl.boxes.objects import DetectionSplits
 from alpl.data.annotations import AbstractAnnotatedFiles, Annotations, Bad, Problem, make_splits
-from alpl.data.objects import DetectionSplits
 from alpl.errors import ConfigError, DataError
 
 TEST = "val2017"  # 5,000 images, of which none is in train2014 or train2017

@@ -23,11 +23,11 @@ from alpl.data.batch import (
 )
 from alpl.data.sets import Splits
 from alpl.data.source import AbstractSource
+from alpl.data.task import Task
 from alpl.errors import ConfigError
+from alpl.labeling.pseudo_labels import PseudoLabels
+from alpl.labeling.schedule import Amount, Candidates, balanced_draw, num_images_of
 from alpl.pool import Index, Pool
-from alpl.pseudo_labels import PseudoLabels
-from alpl.schedule import Amount, Candidates, balanced_draw, num_images_of
-from alpl.task import Task
 
 Transform: TypeAlias = Callable[[Tensor], Tensor]
 

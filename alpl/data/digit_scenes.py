@@ -13,17 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from alpl.data.digits import NUM_CLASSES, Digits
-from alpl.data.objects import (
+from alpl.boxes.objects import (
     AbstractDetectionImages,
     AbstractDetectionSource,
     DetectionSplits,
     Objects,
     ObjectTable,
 )
+from alpl.data.digits import NUM_CLASSES, Digits
 from alpl.data.sets import ImageSet
 from alpl.errors import ConfigError
-from alpl.seeding import generator
+from alpl.machine.seeding import generator
 
 LEAST_SIDE = 32  # pixels; below it digits of several sizes do not fit
 RELATIVE_HEIGHTS = 0.14, 0.45  # of a digit in the canvas's shorter side; small ones are as frequent as large ones

@@ -11,7 +11,7 @@ from torch import Tensor
 from alpl.data.sets import ImageSet, Splits
 from alpl.data.source import AbstractSource
 from alpl.errors import ConfigError
-from alpl.seeding import generator
+from alpl.machine.seeding import generator
 
 BRIGHTEST = 16  # the set counts the dark pixels of 4 x 4 blocks: 0 to 16
 NUM_CLASSES = 10

@@ -16,7 +16,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from alpl.data.objects import AbstractDetectionImages
+from alpl.boxes.objects import AbstractDetectionImages
 from alpl.errors import ConfigError, DataError
 
 SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps torch's shared tensors

@@ -14,7 +14,7 @@ from typing import final
 import torch
 from torch import Generator, Tensor
 
-from alpl.data.objects import Objects
+from alpl.boxes.objects import Objects
 from alpl.data.patches import mirror
 from alpl.data.photometric import distort
 from alpl.errors import ConfigError

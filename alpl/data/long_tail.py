@@ -10,9 +10,9 @@ import torch
 from alpl.data.sets import Splits
 from alpl.data.source import AbstractSource
 from alpl.errors import ConfigError
+from alpl.labeling.schedule import Amount, balanced_draw, num_images_of
+from alpl.machine.seeding import generator
 from alpl.pool import Index
-from alpl.schedule import Amount, balanced_draw, num_images_of
-from alpl.seeding import generator
 
 
 @final
@@ -31,7 +31,7 @@ class StepImbalance(AbstractSource):
     Args:
         source: the data set to thin out.
         factor: the imbalance factor IF, in (0, 1]; 1 drops nothing.
-        reserved: size of the reserved initial set, see :func:`alpl.schedule.num_images_of`.
+        reserved: size of the reserved initial set, see :func:`alpl.labeling.schedule.num_images_of`.
         seed: the draws' own seed, so that all acquisitions of a table see the same data set.
 
     Raises:

@@ -12,8 +12,8 @@ import torch
 from torch import Generator, Tensor
 from torchvision.ops import box_iou
 
-from alpl.data.objects import Objects
-from alpl.seeding import coin, integer, uniform
+from alpl.boxes.objects import Objects
+from alpl.machine.seeding import coin, integer, uniform
 
 CropRule: TypeAlias = Literal["as_written", "as_released"]
 

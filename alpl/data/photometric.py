@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from alpl.seeding import coin, integer, uniform
+from alpl.machine.seeding import coin, integer, uniform
 
 _ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
 _EPS = torch.finfo(torch.float32).eps

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from alpl.boxes.objects import AbstractDetectionImages, Objects
 from alpl.data.batch import AbstractBatchSampler, Batch
-from alpl.data.objects import AbstractDetectionImages, Objects
-from alpl.seeding import derive_seed
+from alpl.machine.seeding import derive_seed
 
 
 class SceneTransform(Protocol):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from alpl.boxes.objects import AbstractDetectionImages, AbstractDetectionSource, DetectionSplits, Objects
 from alpl.data.base import AbstractPoolDataModule
 from alpl.data.batch import (
     AbstractBatchSampler,
@@ -20,13 +21,12 @@ from alpl.data.batch import (
     check_labeled_fraction,
     training_sampler,
 )
-from alpl.data.objects import AbstractDetectionImages, AbstractDetectionSource, DetectionSplits, Objects
 from alpl.data.scene_batches import PartlyLabeledScenes, Scenes, SceneTransform, SeededBatches
+from alpl.data.task import Task
 from alpl.errors import ConfigError
+from alpl.labeling.pseudo_labels import PseudoLabels
+from alpl.labeling.schedule import Candidates
 from alpl.pool import Index, Pool
-from alpl.pseudo_labels import PseudoLabels
-from alpl.schedule import Candidates
-from alpl.task import Task
 
 
 @final

@@ -13,7 +13,7 @@ from typing import final
 import torch
 from torch import Generator, Tensor
 
-from alpl.data.objects import Objects
+from alpl.boxes.objects import Objects
 from alpl.data.patches import (
     MAX_RATIO,
     MIN_OVERLAPS,
@@ -28,8 +28,8 @@ from alpl.data.patches import (
 )
 from alpl.data.photometric import distort
 from alpl.errors import ConfigError
+from alpl.machine.seeding import coin
 from alpl.networks.ssd import PIXEL_MEAN
-from alpl.seeding import coin
 
 
 @final

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, final
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
+from alpl.boxes.objects import DetectionSplits
 from alpl.data.annotations import AbstractAnnotatedFiles, Annotations, make_splits
-from alpl.data.objects import DetectionSplits
 from alpl.data.source import fetch
 from alpl.errors import ConfigError, DataError
 

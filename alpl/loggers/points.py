@@ -13,9 +13,9 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TypeAlias, final
 
-from alpl.files import read_json
-from alpl.results import PER_CLASS
-from alpl.run_folder import CycleFiles, RunFolder
+from alpl.machine.files import read_json
+from alpl.runs.results import PER_CLASS
+from alpl.runs.run_folder import CycleFiles, RunFolder
 
 
 @final

@@ -15,8 +15,8 @@ from typing import Any
 
 import wandb
 
-from alpl.files import read_json
 from alpl.loggers.points import EndPoint, EpochPoint, Point, TestPoint
+from alpl.machine.files import read_json
 
 X_AXIS = "labeled images"
 EPOCH_AXIS = "epoch"

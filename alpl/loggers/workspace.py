@@ -29,7 +29,7 @@ from alpl.loggers.wandb_points import (
     history_row,
     summary,
 )
-from alpl.results import RunResult
+from alpl.runs.results import RunResult
 
 MAX_RUNS = 1000  # of a panel; wandb's own 10 would leave out seeds
 MAX_CLASS_CURVES = 20  # more panels than that nobody scrolls through

@@ -57,7 +57,7 @@ def consistency_loss(
         deltas_flipped: the same; x is negated here.
         matched: ``Long[P]`` or ``Long[B P]``: the original prediction that each flipped prediction belongs to, -1 for
             none; from :func:`mirror_index` (``as_released``) or
-            :func:`alpl.losses.iou_matching.match_by_iou` (``as_written``).
+            :func:`alpl.boxes.iou_matching.match_by_iou` (``as_written``).
         detach_targets: let no gradient through the first argument of each KL (as released; the paper does not say).
 
     Raises:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import box_convert, box_iou
 
-from alpl.networks.box_coding import VARIANCES, encode
+from alpl.boxes.box_coding import VARIANCES, encode
 
 NEGATIVES_PER_POSITIVE = 3
 
@@ -34,7 +34,7 @@ class Kind(IntEnum):
 
 
 class UnitObjects(Protocol):
-    """The objects of one image, such as :class:`alpl.data.objects.Objects` with boxes in units of the image."""
+    """The objects of one image, such as :class:`alpl.boxes.objects.Objects` with boxes in units of the image."""
 
     @property
     def boxes(self) -> Tensor:
@@ -164,7 +164,7 @@ def multibox_loss(
         kinds: ``Long[B]`` of :class:`Kind`; None where every image is labeled.
         iou_thresh: see :func:`match`.
         negatives_per_positive: see :func:`hard_negatives`.
-        variances: see :func:`alpl.networks.box_coding.encode`.
+        variances: see :func:`alpl.boxes.box_coding.encode`.
         class_loss: of each prior's logits and label (0 for the background).
         box_loss: of each positive prior's deltas and those of its target box.
 

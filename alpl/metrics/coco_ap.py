@@ -14,7 +14,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.detection import MeanAveragePrecision
 
-from alpl.data.objects import Objects
+from alpl.boxes.objects import Objects
 from alpl.errors import ConfigError
 from alpl.metrics.voc_ap import ImageDetections, check_batch, joined
 

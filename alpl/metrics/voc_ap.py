@@ -15,7 +15,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchvision.ops import box_iou
 
-from alpl.data.objects import Objects
+from alpl.boxes.objects import Objects
 from alpl.errors import ConfigError
 
 ImageDetections: TypeAlias = Mapping[str, Tensor]

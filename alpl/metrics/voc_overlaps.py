@@ -8,7 +8,7 @@ from typing import Any, Literal, final
 from torch.nn import ModuleList
 from torchmetrics.wrappers.abstract import WrapperMetric
 
-from alpl.data.objects import Objects
+from alpl.boxes.objects import Objects
 from alpl.errors import ConfigError
 from alpl.metrics.voc_ap import ImageDetections, VOCAveragePrecision
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from alpl.data.batch import Batch
+from alpl.data.task import Task
 from alpl.errors import ConfigError
 from alpl.predictions import Need, Predictions
-from alpl.task import Task
 
 MakeOptimizer: TypeAlias = Callable[..., Optimizer]
 MakeScheduler: TypeAlias = Callable[[Optimizer], Any]

@@ -14,15 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import MeanMetric
 
+from alpl.config.partial_parts import complete
 from alpl.data.batch import Batch
 from alpl.errors import ConfigError
-from alpl.files import read_tensors
+from alpl.machine.files import read_tensors
 from alpl.metrics.accuracy import TestAccuracy
 from alpl.modules.base import AbstractModule, AbstractTrainableModule, no_loss
 from alpl.modules.dropout import dropouts, dropped
 from alpl.modules.ensemble import ClassifierEnsemble
 from alpl.networks.classification import ClassificationNetwork
-from alpl.partial_parts import complete
 from alpl.predictions import Need, Posterior, Predictions
 
 

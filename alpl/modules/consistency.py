@@ -12,11 +12,11 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from alpl.boxes.box_coding import decode
+from alpl.boxes.iou_matching import match_by_iou
 from alpl.errors import ConfigError
 from alpl.losses.consistency import Consistency, consistency_loss, consistency_ramp, foreground_of
-from alpl.losses.iou_matching import match_by_iou
 from alpl.modules.fit_share import steps_of
-from alpl.networks.box_coding import decode
 from alpl.networks.ssd import SsdOutput
 
 

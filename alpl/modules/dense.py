@@ -14,8 +14,9 @@ from typing import Any, Literal, TypeAlias, final
 import torch
 from torch import Tensor, nn
 
+from alpl.boxes.anchors import anchors_of
+from alpl.boxes.objects import Objects
 from alpl.data.batch import Batch
-from alpl.data.objects import Objects
 from alpl.errors import ConfigError
 from alpl.modules.base import AbstractModule
 from alpl.modules.dense_output import (
@@ -30,7 +31,6 @@ from alpl.modules.detector import AbstractDetectorEnsemble, Suppression
 from alpl.modules.dropout import dropouts
 from alpl.modules.padding import content_average, pyramid_average
 from alpl.modules.supervised import AbstractSupervisedDetector
-from alpl.networks.anchors import anchors_of
 from alpl.predictions import Need, Predictions
 
 FeatureSource: TypeAlias = Literal["pyramid", "class_tower"]

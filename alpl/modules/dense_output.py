@@ -12,12 +12,12 @@ from typing import NamedTuple, TypeAlias, final
 import torch
 from torch import Tensor
 
+from alpl.boxes.map_candidates import best_of_maps
+from alpl.boxes.postprocess import Detections, detect_candidates
 from alpl.data.batch import Batch
-from alpl.map_candidates import best_of_maps
 from alpl.modules.detector import Suppression
 from alpl.modules.found import AbstractInputFound
 from alpl.modules.padding import clip
-from alpl.postprocess import Detections, detect_candidates
 from alpl.predictions import Form
 
 Decode: TypeAlias = Callable[[Tensor, Tensor], Tensor]

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from alpl.config.partial_parts import complete
 from alpl.data.batch import Batch
+from alpl.data.task import Task
 from alpl.errors import ConfigError
 from alpl.modules.base import AbstractModule, AbstractTrainableModule
 from alpl.modules.dropout import dropped
-from alpl.partial_parts import complete
 from alpl.predictions import Need, Predictions
-from alpl.task import Task
 
 
 @final

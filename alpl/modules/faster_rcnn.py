@@ -13,8 +13,9 @@ from typing import Any, Literal, TypeAlias, final
 import torch
 from torch import Tensor
 
+from alpl.boxes.objects import Objects
+from alpl.config.partial_parts import complete
 from alpl.data.batch import Batch
-from alpl.data.objects import Objects
 from alpl.errors import ConfigError
 from alpl.modules.base import AbstractModule
 from alpl.modules.detector import AbstractDetectorEnsemble, Suppression, input_sizes
@@ -23,7 +24,6 @@ from alpl.modules.padding import content_average
 from alpl.modules.region_detections import ChosenProposals, RegionDetections
 from alpl.modules.supervised import AbstractSupervisedDetector
 from alpl.networks.faster_rcnn import FasterRcnn, RegionOutput
-from alpl.partial_parts import complete
 from alpl.predictions import Need, Predictions
 
 RegionFeatures: TypeAlias = Literal["head", "roi"]

@@ -11,9 +11,9 @@ from typing import ClassVar, final
 
 from torch import Tensor
 
+from alpl.boxes.postprocess import Detections
 from alpl.data.batch import Batch
 from alpl.modules.padding import original_boxes
-from alpl.postprocess import Detections
 from alpl.predictions import Form, Need, Posterior, Predictions
 
 

@@ -10,12 +10,12 @@ from typing import final
 
 from torch import Tensor
 
+from alpl.boxes.box_coding import decode, to_absolute
+from alpl.boxes.postprocess import detect_batch
 from alpl.data.batch import Batch
 from alpl.modules.consistency import corners
 from alpl.modules.detector import Suppression
 from alpl.modules.found import AbstractFound
-from alpl.networks.box_coding import decode, to_absolute
-from alpl.postprocess import detect_batch
 from alpl.predictions import Form
 
 

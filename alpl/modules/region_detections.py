@@ -12,12 +12,12 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
+from alpl.boxes.postprocess import Detections, best_of_classes, detect_candidates
 from alpl.data.batch import Batch
 from alpl.modules.detector import Suppression
 from alpl.modules.found import AbstractInputFound
 from alpl.modules.padding import clip
 from alpl.networks.faster_rcnn import FasterRcnn
-from alpl.postprocess import Detections, best_of_classes, detect_candidates
 from alpl.predictions import Form
 
 MIN_SIDE = 1e-2

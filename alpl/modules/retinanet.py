@@ -8,10 +8,10 @@ from typing import Any, final
 from torch import Tensor
 from torchvision.models.detection import RetinaNet
 
+from alpl.boxes.anchors import anchor_generator
 from alpl.errors import ConfigError
 from alpl.modules.dense import AbstractDenseDetector
 from alpl.modules.dense_output import DenseOutput
-from alpl.networks.anchors import anchor_generator
 from alpl.networks.dense_heads import RetinaNetHeads
 from alpl.networks.fpn import AbstractFpn
 from alpl.networks.towers import Towers

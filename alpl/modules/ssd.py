@@ -11,8 +11,10 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from alpl.boxes.objects import Objects
+from alpl.boxes.priors import PriorLayout
+from alpl.config.partial_parts import complete
 from alpl.data.batch import Batch
-from alpl.data.objects import Objects
 from alpl.errors import ConfigError
 from alpl.losses.consistency import mirror_index
 from alpl.losses.multibox import Kind, multibox_loss
@@ -25,9 +27,7 @@ from alpl.modules.fit_share import steps_of
 from alpl.modules.prior_detections import PriorDetections, posterior_of
 from alpl.modules.training_means import TrainingMeans
 from alpl.networks.loss_prediction import LossPrediction
-from alpl.networks.priors import PriorLayout
 from alpl.networks.ssd import Ssd, SsdOutput
-from alpl.partial_parts import complete
 from alpl.predictions import Need, Predictions
 
 

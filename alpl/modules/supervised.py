@@ -9,8 +9,8 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
+from alpl.boxes.objects import Objects
 from alpl.data.batch import Batch
-from alpl.data.objects import Objects
 from alpl.modules.base import no_loss
 from alpl.modules.detector import AbstractTrainableDetector, input_sizes
 from alpl.modules.training_means import TrainingMeans

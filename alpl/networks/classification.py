@@ -7,8 +7,8 @@ from typing import Protocol, final
 
 from torch import Tensor, nn
 
+from alpl.config.partial_parts import complete
 from alpl.errors import ConfigError
-from alpl.partial_parts import complete
 
 
 class Backbone(Protocol):

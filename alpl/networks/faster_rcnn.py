@@ -19,8 +19,8 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import MultiScaleRoIAlign
 
+from alpl.boxes.anchors import anchor_generator
 from alpl.errors import ConfigError
-from alpl.networks.anchors import anchor_generator
 from alpl.networks.fpn import AbstractFpn
 from alpl.networks.heads import AbstractBoxHead, AbstractClassHead, Heads, PointBoxes, SoftmaxClasses
 from alpl.networks.proposals import ProposalRules, RegionSampling, propose

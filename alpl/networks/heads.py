@@ -55,7 +55,7 @@ class AbstractBoxHead(ABC):
 
     @abstractmethod
     def deltas(self, values: Tensor) -> Tensor:
-        """``[... X]`` -> ``[... 4]``, see :func:`alpl.networks.box_coding.decode`."""
+        """``[... X]`` -> ``[... 4]``, see :func:`alpl.boxes.box_coding.decode`."""
 
     @abstractmethod
     def losses(self, values: Tensor, aims: Tensor) -> Tensor:

@@ -12,12 +12,12 @@ from typing import ClassVar, Literal, NamedTuple, TypeAlias, final
 import torch
 from torch import Tensor
 
+from alpl.boxes.box_coding import VARIANCES
 from alpl.errors import ConfigError
 from alpl.losses.mixture import Density, Noise, gaussian_mixture_loss, mixture_cross_entropy, noisy_logits
 from alpl.losses.multibox import at_least_single
-from alpl.mixture import aleatoric, epistemic, mixture_log_posterior, mixture_mean, posterior_aleatoric
-from alpl.networks.box_coding import VARIANCES
 from alpl.networks.heads import AbstractBoxHead, AbstractClassHead
+from alpl.predictions.mixture import aleatoric, epistemic, mixture_log_posterior, mixture_mean, posterior_aleatoric
 
 Choice: TypeAlias = Literal["as_written", "as_released"]
 

@@ -14,8 +14,8 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
 
+from alpl.boxes.anchors import anchors_of
 from alpl.errors import ConfigError
-from alpl.networks.anchors import anchors_of
 
 
 @final

@@ -15,9 +15,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from alpl.config.partial_parts import complete
 from alpl.errors import ConfigError
 from alpl.networks.heads import AbstractBoxHead, AbstractClassHead, Heads, PointBoxes, SoftmaxClasses
-from alpl.partial_parts import complete
 
 PIXEL_MEAN = (123.0, 117.0, 104.0)
 """RGB; what SSD subtracts from pixels of 0 to 255."""
@@ -46,7 +46,7 @@ class SsdOutput(NamedTuple):
 
     @property
     def deltas(self) -> Tensor:
-        """``Float[B P 4]``, see :func:`alpl.networks.box_coding.decode`."""
+        """``Float[B P 4]``, see :func:`alpl.boxes.box_coding.decode`."""
         return self.heads.boxes.deltas(self.boxes)
 
     def of(self, images: Tensor | slice) -> SsdOutput:
@@ -82,7 +82,7 @@ class Ssd(nn.Module):
     Args:
         backbone: makes the backbone from ``dropout``.
         num_outputs: C.
-        boxes_per_cell: priors a cell, one number a map; see :class:`alpl.networks.priors.PriorLayout`.
+        boxes_per_cell: priors a cell, one number a map; see :class:`alpl.boxes.priors.PriorLayout`.
         dropout: probability in the backbone's extra layers; what MC-dropout draws from.
         classes: what the class heads' values mean, see :mod:`alpl.networks.heads`; None for plain logits.
         boxes: what the box heads' values mean; None for plain deltas.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from alpl.errors import ConfigError
-from alpl.files import read_tensors
+from alpl.machine.files import read_tensors
 from alpl.networks.ssd import AbstractSsdBackbone, expect_bytes, follow, xavier
 
 _WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from alpl.blocks import MEMORY_LIMIT
+from alpl.selection.blocks import MEMORY_LIMIT
 from alpl.selection.gradient_space import GradientSpace
 from alpl.selection.spaces import AbstractSpace
 

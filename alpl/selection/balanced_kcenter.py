@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from alpl.blocks import MEMORY_LIMIT, rows_per_block
+from alpl.selection.blocks import MEMORY_LIMIT, rows_per_block
 from alpl.selection.exact_sum import tree_sum
 from alpl.selection.feature_spaces import EuclideanSpace
 from alpl.selection.nearest_distances import NearestDistances, leading

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, final
 import torch
 from torch import Tensor
 
-from alpl.blocks import MEMORY_LIMIT, rows_per_block
+from alpl.selection.blocks import MEMORY_LIMIT, rows_per_block
 from alpl.selection.class_tiles import Tile, tiles_of_class
 from alpl.selection.image_similarity import symmetric
 from alpl.selection.object_match import LARGEST, AbstractMatch, CosineMatch, Prepared

@@ -11,8 +11,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from alpl.blocks import MEMORY_LIMIT, rows_per_block
 from alpl.predictions import Posterior, Predictions
+from alpl.selection.blocks import MEMORY_LIMIT, rows_per_block
 from alpl.selection.divergence_space import SMALLEST_PROBABILITY
 
 

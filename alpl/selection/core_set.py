@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from alpl.blocks import MEMORY_LIMIT, rows_per_block
+from alpl.selection.blocks import MEMORY_LIMIT, rows_per_block
 from alpl.selection.cover import can_cover
 from alpl.selection.feature_spaces import EuclideanSpace
 from alpl.selection.kcenter import kcenter_greedy

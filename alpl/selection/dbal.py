@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Tensor
 
-from alpl.neighbors import nearest_center, weighted_kmeans
 from alpl.selection.feature_spaces import check_features
+from alpl.selection.neighbors import nearest_center, weighted_kmeans
 
 _LEAST_WEIGHT = 1e-6  # of the largest: a cluster without any weight has no mean
 

@@ -10,7 +10,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from alpl.blocks import rows_per_block
+from alpl.selection.blocks import rows_per_block
 from alpl.selection.exact_sum import tree_sum
 from alpl.selection.product_spaces import AbstractProductSpace, Operand
 

@@ -12,7 +12,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from alpl.blocks import MEMORY_LIMIT, rows_per_block
+from alpl.selection.blocks import MEMORY_LIMIT, rows_per_block
 
 
 class AbstractImageDistance(ABC):

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from alpl.blocks import MEMORY_LIMIT
+from alpl.selection.blocks import MEMORY_LIMIT
 from alpl.selection.divergence_space import SymmetricKLSpace
 from alpl.selection.farthest_first import farthest_first
 from alpl.selection.feature_spaces import CosineSpace, EuclideanSpace

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from alpl.blocks import MEMORY_LIMIT, rows_per_block
+from alpl.selection.blocks import MEMORY_LIMIT, rows_per_block
 
 Ties: TypeAlias = Literal["own", "as_released"]
 

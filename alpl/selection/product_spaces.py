@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from alpl.blocks import rows_per_block
+from alpl.selection.blocks import rows_per_block
 from alpl.selection.spaces import AbstractSpace, Within
 
 _PAIR_VALUES = 2**17  # differences of pairs at a time, 1 MiB: larger blocks leave the cache and are 4 times as slow

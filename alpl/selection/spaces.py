@@ -13,7 +13,7 @@ from typing import TypeAlias, final
 import torch
 from torch import Tensor
 
-from alpl.blocks import rows_per_block
+from alpl.selection.blocks import rows_per_block
 
 Within: TypeAlias = Callable[[int, Tensor], Tensor]
 """``(member, distances Float64[n]) -> Float64[n]``: the distances after one member of a group has become a center."""

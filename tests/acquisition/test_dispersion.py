@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from alpl.acquisition import Dispersion
 from alpl.acquisition.dispersion import label_dispersion
-from alpl.files import read_array, write_array
+from alpl.machine.files import read_array, write_array
 from alpl.predictions import Need
 
 

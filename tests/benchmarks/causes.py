@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from alpl.data.objects import Objects
+from alpl.boxes.objects import Objects
 from alpl.predictions import Predictions
 
 FOUND, TOUCHED = 0.5, 0.1

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from torchvision.models import detection
 from torchvision.ops import box_convert
 
+from alpl.boxes.objects import Objects
+from alpl.boxes.priors import VOC_300
 from alpl.data.batch import Batch
 from alpl.data.keep_ratio import IMAGENET_MEAN, IMAGENET_STD
-from alpl.data.objects import Objects
 from alpl.data.scene_batches import FlatObjects
 from alpl.metrics.voc_ap import VOCAveragePrecision
 from alpl.modules.detector import Suppression
@@ -34,7 +35,6 @@ from alpl.modules.retinanet import RetinaNetDetector
 from alpl.modules.ssd import SsdDetector
 from alpl.networks.faster_rcnn import FasterRcnn
 from alpl.networks.fpn import TorchvisionFpn
-from alpl.networks.priors import VOC_300
 from alpl.networks.ssd import Ssd
 from alpl.networks.towers import Towers
 from alpl.networks.vgg import Vgg16ReducedFc

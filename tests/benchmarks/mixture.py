@@ -20,10 +20,10 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from alpl.boxes.priors import VOC_300
 from alpl.modules.dropout import dropped
 from alpl.networks.heads import AbstractBoxHead, AbstractClassHead
 from alpl.networks.mixture_heads import EfficientMixtureClasses, MixtureBoxes, MixtureClasses
-from alpl.networks.priors import VOC_300
 from alpl.networks.ssd import Ssd
 from alpl.networks.vgg import Vgg16ReducedFc
 

@@ -23,10 +23,10 @@ import torch
 
 from alpl.acquisition import DetectionUncertainty, FlipInconsistency
 from alpl.acquisition.base import Context
+from alpl.labeling.pseudo_labels import ConfidentObjects, TopPerClass
 from alpl.pool import Pool
-from alpl.prediction_files import writing
 from alpl.predictions import Form, Need, Posterior, Predictions
-from alpl.pseudo_labels import ConfidentObjects, TopPerClass
+from alpl.predictions.prediction_files import writing
 
 
 def made_up(index: torch.Tensor, detections: int, outputs: int, needs: Need, draw: torch.Generator) -> Predictions:

@@ -19,9 +19,9 @@ import torchvision
 from torch import Tensor
 from torchvision.ops import box_convert
 
-from alpl.data.objects import Objects
+from alpl.boxes.objects import Objects
+from alpl.boxes.priors import VOC_300
 from alpl.losses.multibox import multibox_loss
-from alpl.networks.priors import VOC_300
 from alpl.networks.ssd import Ssd
 from alpl.networks.vgg import Vgg16ReducedFc
 

@@ -27,11 +27,11 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from alpl.acquisition import Context, MixtureUncertainty
-from alpl.main import make_experiment
+from alpl.commands.main import make_experiment
+from alpl.commands.sweep import compose_job
+from alpl.machine.seeding import seed_all
 from alpl.pool import Pool
 from alpl.predictions import UNCERTAINTIES, Need, Predictions
-from alpl.seeding import seed_all
-from alpl.sweep import compose_job
 
 AREAS = {"wrong": (), "class": (CLASS,), "box": (BOX,), "background": (BACKGROUND,)}
 ROWS = (*UNCERTAINTIES, "1 - score")

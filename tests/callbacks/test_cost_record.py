@@ -17,11 +17,11 @@ from alpl.data.datamodule import ImageDataModule
 from alpl.data.digits import Digits
 from alpl.errors import DataError
 from alpl.modules.classifier import Classifier
-from alpl.network_cost import NetworkCost
 from alpl.networks.classification import ClassificationNetwork
 from alpl.networks.small_cnn import SmallCnn
 from alpl.pool import Pool
 from alpl.predictions import Need
+from alpl.runs.network_cost import NetworkCost
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*LeafSpec")
 

@@ -13,13 +13,13 @@ from alpl.callbacks.resume_checkpoint import ResumeCheckpoint
 from alpl.data.augment import Normalize, PadCrop
 from alpl.data.datamodule import ImageDataModule
 from alpl.data.digits import Digits
-from alpl.files import write_tensors
-from alpl.interruption import Interruption
+from alpl.machine.files import write_tensors
+from alpl.machine.interruption import Interruption
+from alpl.machine.seeding import seed_all
 from alpl.modules.classifier import Classifier
 from alpl.networks.classification import ClassificationNetwork
 from alpl.networks.small_cnn import SmallCnn
 from alpl.pool import Pool
-from alpl.seeding import seed_all
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

@@ -4,9 +4,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alpl.callbacks.inference import interleave
 from alpl.data.batch import BalancedSampler, PartlyLabeledImages, PassSampler, ShardSampler
 from alpl.errors import ConfigError
-from alpl.inference import interleave
 
 EPOCHS = 4
 

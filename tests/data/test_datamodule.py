@@ -12,7 +12,7 @@ from alpl.data.long_tail import StepImbalance
 from alpl.data.sets import ImageSet, Splits
 from alpl.data.source import AbstractSource
 from alpl.errors import ConfigError
-from alpl.oracle import BenchmarkOracle
+from alpl.labeling.oracle import BenchmarkOracle
 from alpl.pool import Pool
 
 NUM_IMAGES, NUM_TEST, NUM_CLASSES = 60, 12, 4

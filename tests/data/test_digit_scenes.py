@@ -4,7 +4,7 @@ import torch
 from alpl.data.digit_scenes import MOST_COVERED, VISIBLE, DigitScenes, _Artist, _cut, _warp
 from alpl.data.digits import Digits
 from alpl.errors import ConfigError
-from alpl.seeding import generator
+from alpl.machine.seeding import generator
 
 
 @pytest.fixture(scope="module")

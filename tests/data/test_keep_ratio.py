@@ -2,8 +2,8 @@ import pytest
 import torch
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
+from alpl.boxes.objects import Objects
 from alpl.data.keep_ratio import IMAGENET_MEAN, IMAGENET_STD, KeepRatioAugmentation, KeepRatioResize
-from alpl.data.objects import Objects
 from alpl.data.scene_batches import pad_images
 from alpl.errors import ConfigError
 

@@ -5,12 +5,12 @@ import gc
 import pytest
 import torch
 
-from alpl.data.objects import AbstractDetectionImages, AbstractDetectionSource, DetectionSplits, Objects
+from alpl.boxes.objects import AbstractDetectionImages, AbstractDetectionSource, DetectionSplits, Objects
 from alpl.data.scene_batches import FlatObjects, pad_images
 from alpl.data.scenes import SceneDataModule
 from alpl.errors import ConfigError
+from alpl.labeling.pseudo_labels import PseudoLabels
 from alpl.pool import Pool
-from alpl.pseudo_labels import PseudoLabels
 
 NUM_TRAIN, NUM_TEST = 20, 7
 

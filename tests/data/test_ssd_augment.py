@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alpl.data.objects import Objects
+from alpl.boxes.objects import Objects
 from alpl.data.patches import (
     MIN_OVERLAPS,
     Patch,

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multibox_reference import NOTHING, Unit, loss_reference, match_reference
 
-from alpl.data.objects import Objects
+from alpl.boxes.objects import Objects
+from alpl.boxes.priors import TINY_96, VOC_300
 from alpl.losses.multibox import Kind, hard_negatives, match, multibox_loss
-from alpl.networks.priors import TINY_96, VOC_300
 
 
 def _random_case(seed, num_images=4, num_priors=30, num_outputs=4, max_objects=5):

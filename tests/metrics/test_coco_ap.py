@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from alpl.data.objects import Objects
+from alpl.boxes.objects import Objects
 from alpl.errors import ConfigError
 from alpl.metrics.coco_ap import COCOAveragePrecision
 

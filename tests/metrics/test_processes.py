@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from alpl.data.objects import Objects
+from alpl.boxes.objects import Objects
 from alpl.metrics.coco_ap import COCOAveragePrecision
 from alpl.metrics.voc_ap import VOCAveragePrecision
 

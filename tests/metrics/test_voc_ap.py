@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alpl.data.objects import Objects
+from alpl.boxes.objects import Objects
 from alpl.errors import ConfigError
 from alpl.metrics.voc_ap import VOCAveragePrecision
 

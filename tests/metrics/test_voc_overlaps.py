@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from alpl.data.objects import Objects
+from alpl.boxes.objects import Objects
 from alpl.errors import ConfigError
 from alpl.metrics.voc_ap import VOCAveragePrecision
 from alpl.metrics.voc_overlaps import VOCOverlaps

@@ -11,7 +11,7 @@ from alpl.data.batch import Batch
 from alpl.data.datamodule import ImageDataModule
 from alpl.data.digits import Digits
 from alpl.errors import ConfigError
-from alpl.files import write_tensors
+from alpl.machine.files import write_tensors
 from alpl.modules.base import no_loss
 from alpl.modules.classifier import Classifier, dropouts
 from alpl.networks.classification import ClassificationNetwork

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from alpl.boxes.priors import PriorLayout
 from alpl.errors import ConfigError
 from alpl.losses.consistency import EPS, consistency_ramp, mirror_index
 from alpl.modules.consistency import FlipConsistency
-from alpl.networks.priors import PriorLayout
 from alpl.networks.ssd import SsdOutput
 
 LAYOUT = PriorLayout(32, [4, 2, 1], [8, 16, 32], [8, 14, 24], [14, 24, 30], [[2.0], [], []])

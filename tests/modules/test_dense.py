@@ -10,7 +10,7 @@ from command import alpl
 from padded_scenes import NUM_CLASSES, batch_of, freeze_norm, images_of, objects_of
 from torchvision.models.detection import FCOS, RetinaNet
 
-from alpl.data.objects import Objects
+from alpl.boxes.objects import Objects
 from alpl.errors import ConfigError
 from alpl.metrics.voc_ap import VOCAveragePrecision
 from alpl.modules import dense_output

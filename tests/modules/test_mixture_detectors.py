@@ -11,9 +11,9 @@ from rehearsals import rehearse
 from small_ssd import LAYOUT, NUM_CLASSES, SIDE, objects_of
 
 from alpl.acquisition.object_ranking import AbstractObjectRanking, ObjectValues
-from alpl.config import CONF, check_config
+from alpl.boxes.objects import Objects
+from alpl.config.compose import CONF, check_config
 from alpl.data.batch import Batch
-from alpl.data.objects import Objects
 from alpl.data.scene_batches import FlatObjects
 from alpl.errors import ConfigError
 from alpl.metrics.voc_ap import VOCAveragePrecision

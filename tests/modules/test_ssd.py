@@ -9,16 +9,16 @@ import pytest
 import torch
 from command import alpl
 
+from alpl.boxes.box_coding import decode
+from alpl.boxes.objects import Objects
+from alpl.boxes.priors import TINY_96
 from alpl.data.batch import Batch
-from alpl.data.objects import Objects
 from alpl.data.scene_batches import FlatObjects
 from alpl.metrics.voc_ap import VOCAveragePrecision
 from alpl.modules.detection_features import PointFeatures, RoiFeatures
 from alpl.modules.detector import Suppression
 from alpl.modules.ssd import SsdDetector
-from alpl.networks.box_coding import decode
 from alpl.networks.loss_prediction import LossPrediction
-from alpl.networks.priors import TINY_96
 from alpl.networks.ssd import Ssd, TinySsd
 from alpl.predictions import Form, Need
 

@@ -10,8 +10,9 @@ import torch
 from multibox_reference import iou, loss_reference
 from small_ssd import LAYOUT, NUM_CLASSES, SIDE, objects_of
 
+from alpl.boxes.box_coding import decode
+from alpl.boxes.objects import Objects
 from alpl.data.batch import Batch
-from alpl.data.objects import Objects
 from alpl.data.scene_batches import FlatObjects
 from alpl.errors import ConfigError
 from alpl.losses.consistency import EPS
@@ -21,7 +22,6 @@ from alpl.metrics.voc_ap import VOCAveragePrecision
 from alpl.modules.consistency import FlipConsistency
 from alpl.modules.detector import Suppression
 from alpl.modules.ssd import SsdDetector
-from alpl.networks.box_coding import decode
 from alpl.networks.loss_prediction import LossPrediction
 from alpl.networks.ssd import Ssd, TinySsd
 

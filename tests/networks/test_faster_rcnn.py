@@ -8,8 +8,8 @@ import torch
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
 from torchvision.ops import roi_align
 
+from alpl.boxes.anchors import anchors_of
 from alpl.errors import ConfigError
-from alpl.networks.anchors import anchors_of
 from alpl.networks.faster_rcnn import BoxHead, FasterRcnn
 from alpl.networks.fpn import TinyFpn, TorchvisionFpn
 from alpl.networks.proposals import ProposalRules, RegionSampling, propose

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from alpl.boxes.box_coding import VARIANCES
+from alpl.boxes.priors import COCO_300, VOC_300
 from alpl.errors import ConfigError
 from alpl.losses.multibox import cross_entropy, smooth_l1
-from alpl.networks.box_coding import VARIANCES
 from alpl.networks.faster_rcnn import FasterRcnn
 from alpl.networks.fpn import TorchvisionFpn
 from alpl.networks.heads import Heads, PointBoxes, SoftmaxClasses
 from alpl.networks.mixture_heads import EfficientMixtureClasses, MixtureBoxes, MixtureClasses
-from alpl.networks.priors import COCO_300, VOC_300
 from alpl.networks.ssd import Ssd, TinySsd
 from alpl.networks.vgg import Vgg16ReducedFc
 

@@ -6,9 +6,9 @@ import torch
 import torchvision
 from torch import nn
 
+from alpl.boxes.priors import COCO_300, TINY_96, VOC_300
 from alpl.errors import ConfigError
-from alpl.files import write_tensors
-from alpl.networks.priors import COCO_300, TINY_96, VOC_300
+from alpl.machine.files import write_tensors
 from alpl.networks.ssd import PIXEL_MEAN, ResNetSsd, Ssd, TinySsd
 from alpl.networks.vgg import L2Norm, Vgg16ReducedFc
 

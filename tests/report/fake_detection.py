@@ -11,7 +11,7 @@ import numpy as np
 from fake_files import hash_of, write_progress
 from PIL import Image
 
-from alpl.files import whole_file, write_json, write_text
+from alpl.machine.files import whole_file, write_json, write_text
 
 CLASSES = ("car", "dog", "train")
 GAIN = {"random": 0.0, "ssl": 0.03, "pl": 0.05, "elezi": 0.08}

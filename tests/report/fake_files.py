@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alpl.files import write_text
+from alpl.machine.files import write_text
 
 
 def hash_of(config: dict[str, Any]) -> str:

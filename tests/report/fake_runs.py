@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from fake_files import hash_of, write_progress
 
-from alpl.files import write_array, write_json, write_text
+from alpl.machine.files import write_array, write_json, write_text
 from alpl.pool import Pool
 
 NUM_IMAGES, INITIAL, BUDGET = 400, 40, 20

@@ -8,16 +8,16 @@ from fake_detection import make_cycle_paper, make_detection_run, mean_value
 from fake_runs import make_run
 
 from alpl.errors import DataError
-from alpl.files import write_text
+from alpl.machine.files import write_text
 from alpl.report import write_report
-from alpl.report.aggregate import group
-from alpl.report.beside import compare
-from alpl.report.comparison import paper_csv
-from alpl.report.judging import with_verdicts
-from alpl.report.paper import joined_reports, paper_table
-from alpl.report.paper_curves import paper_curves
-from alpl.report.tables import wide_tables
-from alpl.results import find_runs
+from alpl.report.judged.beside import compare
+from alpl.report.judged.comparison import paper_csv
+from alpl.report.judged.judging import with_verdicts
+from alpl.report.judged.paper_curves import paper_curves
+from alpl.report.read.aggregate import group
+from alpl.report.read.paper import joined_reports, paper_table
+from alpl.report.read.tables import wide_tables
+from alpl.runs.results import find_runs
 
 PAPER = """row,column,mean,std
 Plain,VOC AP,43,1

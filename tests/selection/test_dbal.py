@@ -5,10 +5,9 @@ import torch
 from selection_references import nearest_of_each_cluster
 from sklearn.cluster import KMeans
 
-from alpl import neighbors
-from alpl.neighbors import nearest_center, weighted_kmeans
-from alpl.selection import dbal
+from alpl.selection import dbal, neighbors
 from alpl.selection.dbal import diverse_mini_batch
+from alpl.selection.neighbors import nearest_center, weighted_kmeans
 
 
 def _expected(features, informativeness, budget, prefilter, centers_of):

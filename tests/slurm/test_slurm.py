@@ -15,9 +15,9 @@ import pytest
 from command import Result, alpl
 from slurm.cluster import Cluster, NoSlurmError, require_programs
 
-from alpl.config import SLURM
-from alpl.report.command import cli as report
-from alpl.run_folder import RunFolder
+from alpl.commands.report import cli as report
+from alpl.config.compose import SLURM
+from alpl.runs.run_folder import RunFolder
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -142,7 +142,7 @@ def _until(ready: Callable[[], bool | None], what: str, seconds: float = 240.0) 
 
 
 def _alpl_jobs(cluster: Cluster, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "alpl.jobs", *arguments]
+    command = [sys.executable, "-m", "alpl.commands.jobs", *arguments]
     return subprocess.run(command, env=cluster.environment, capture_output=True, text=True, timeout=120)
 
 

@@ -1,0 +1,83 @@
+"""How an error is told: on one line, and as an exit status; with its trace where HYDRA_FULL_ERROR=1 asks for it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from typing import NoReturn
+
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from alpl.config.compose import EXPERIMENTS
+from alpl.errors import ConfigError, DataError, RunLockedError
+
+USER_ERRORS = (ConfigError, DataError, RunLockedError)
+
+_TRACES = "ALPL_TRACES"  # whether the user set HYDRA_FULL_ERROR; inherited by the processes of a launcher
+
+
+def let_errors_through() -> None:
+    """Have Hydra raise its errors instead of printing them, and remember what the user wants to see of them."""
+    os.environ.setdefault(_TRACES, os.environ.get("HYDRA_FULL_ERROR", "0"))
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+
+
+def wants_traces() -> bool:
+    """Whether the user asked for traces."""
+    return os.environ[_TRACES] == "1"
+
+
+def refuse(error: Exception, status: int = 2) -> NoReturn:
+    """Tell an error and exit."""
+    if wants_traces():
+        raise error
+    print(f"alpl: error: {one_line(error)}", file=sys.stderr)
+    sys.exit(status)
+
+
+def one_line(error: BaseException) -> str:
+    """Give an error's message on one line, with its type where the type says what went wrong."""
+    text = " ".join(str(error).split())
+    for noise in (" Config search path:", " Set the environment variable HYDRA_FULL_ERROR", " See https://hydra.cc"):
+        text = text.split(noise)[0]
+    if "Could not find 'experiment/" in text:  # hydra lists only those of the top folder
+        tables = sorted(str(path.relative_to(EXPERIMENTS).with_suffix("")) for path in EXPERIMENTS.rglob("*.yaml"))
+        text = f"{text.split(' Available options')[0]}; there are {', '.join(tables)}"
+    else:
+        text = _with_suggestion(text, error)
+    known = isinstance(error, (*USER_ERRORS, HydraException, OmegaConfBaseException))
+    return text if known and text else f"{type(error).__name__}: {text}"
+
+
+def with_place(message: str, error: BaseException, config: DictConfig) -> str:
+    """Say where in the config a message belongs, if Hydra made the object: before its argument's name, or behind all.
+
+    Args:
+        message: the cause's, maybe beginning with the name of the argument that is wrong.
+        error: Hydra's, which tells the place, or any other.
+        config: the run's.
+    """
+    found = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE) if isinstance(error, HydraException) else None
+    if found is None or message.startswith(f"{found[1]}."):
+        return message
+    node = OmegaConf.select(config, found[1])
+    is_argument = isinstance(node, DictConfig) and message.split(" ")[0] in node
+    return f"{found[1]}.{message}" if is_argument else f"{message} (full_key: {found[1]})"
+
+
+def _with_suggestion(text: str, error: BaseException) -> str:
+    """Put the name that was probably meant in place of Hydra's list of choices, or of its advice to append."""
+    cause = error.__cause__
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        name, known, end = error.missing_cfg_file, list(error.options), " Available options in"
+    elif isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and isinstance(cause.parent_node, DictConfig):
+        name, known, end = str(cause.full_key), [str(key) for key in cause.parent_node], " To append to your config"
+    else:
+        return text
+    last = re.split(r"[./]", name)[-1]
+    close = difflib.get_close_matches(last, known, n=1)
+    return f"{text.split(end)[0].rstrip('.')}; did you mean {name.removesuffix(last)}{close[0]}?" if close else text

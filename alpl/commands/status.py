@@ -1,0 +1,196 @@
+"""`alpl-status`: which runs (a sweep's, or all) are done, at work, failed, unfinished, missing. It changes nothing."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import struct
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias, final, get_args
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from alpl.commands.messages import one_line
+from alpl.errors import ConfigError, DataError
+from alpl.runs.results import RunResult, read_run
+
+State: TypeAlias = Literal["done", "running", "failed", "unfinished", "missing"]
+STATES: tuple[State, ...] = get_args(State)
+
+# struct flock of fcntl(2): Linux begins with the type, macOS with the range
+_FLOCK, _TYPE = ("qqihh", 3) if sys.platform == "darwin" else ("hhqqi0q", 0)
+
+
+@final
+@dataclass(frozen=True)
+class JobStatus:
+    """How far one run of a sweep came.
+
+    Args:
+        state: done; running (a living process holds its folder); failed; unfinished (stopped or killed: the same
+            command goes on with it); missing (never begun).
+        folder: where the run lies or will lie; None where its config is refused.
+        detail: the last line of the error, or the last stage that is done; empty where the state says all.
+        overrides: with which `alpl` runs this job by itself; none where a run folder was found without its command.
+    """
+
+    state: State
+    folder: Path | None
+    detail: str
+    overrides: tuple[str, ...]
+
+
+def status_of(overrides: Sequence[str]) -> list[JobStatus]:
+    """Give the status of every run of ``alpl <overrides>``, in the order of the sweep.
+
+    Raises:
+        ConfigError, HydraException: the command itself is refused; a job that is refused has failed.
+    """
+    from alpl.commands.run_names import run_path_of  # here: they bring torch
+    from alpl.commands.sweep import jobs_of
+
+    found = []
+    for job in jobs_of(overrides):
+        try:
+            folder = run_path_of(job)
+        except (ConfigError, HydraException, OmegaConfBaseException) as error:
+            found.append(JobStatus("failed", None, one_line(error), tuple(job)))
+            continue
+        state, detail = state_of(folder)
+        found.append(JobStatus(state, folder, detail, tuple(job)))
+    return found
+
+
+def status_in(runs: Path) -> list[JobStatus]:
+    """Give the status of every run folder below ``runs``, whatever command made it.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    folders = list(_begun(runs))
+    if not folders:
+        raise ConfigError(f"paths.runs must hold run folders where no experiment is named, got none in {runs}")
+    found = []
+    for folder in folders:
+        state, detail = state_of(folder)
+        found.append(JobStatus(state, folder, detail, ()))
+    return found
+
+
+def state_of(folder: Path) -> tuple[State, str]:
+    """Give the state of a run folder, which need not exist, and its detail."""
+    try:
+        run = read_run(folder)
+    except DataError:  # it failed or was stopped before it could say what it is, or was never begun
+        run = None
+    if is_held(folder / "lock"):
+        return "running", _place(run) if run else ""
+    if run is None:
+        return ("failed", _last_line(folder / "error.txt")) if (folder / "error.txt").exists() else ("missing", "")
+    if run.status == "finished":
+        return "done", ""
+    return ("failed", run.error or "") if run.status == "failed" else ("unfinished", _place(run))
+
+
+def _begun(runs: Path) -> Iterator[Path]:
+    """Walk the run folders; one that failed early has no run.json, but whoever begins a run locks its folder."""
+    for folder, children, files in os.walk(runs):
+        is_run = not {"run.json", "lock", "error.txt"}.isdisjoint(files)
+        children[:] = [] if is_run else sorted(name for name in children if not name.startswith("."))
+        if is_run:
+            yield Path(folder)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a living process holds the lock of a run folder; asks (F_GETLK), and never takes it.
+
+    A process that asks about its own lock is told no, and loses it: for others only.
+    """
+    try:
+        stream = path.open("rb")
+    except FileNotFoundError:
+        return False
+    with stream:
+        fields = [0] * 5
+        fields[_TYPE] = fcntl.F_WRLCK
+        answer = fcntl.fcntl(stream, fcntl.F_GETLK, struct.pack(_FLOCK, *fields))
+    return bool(struct.unpack(_FLOCK, answer)[_TYPE] != fcntl.F_UNLCK)
+
+
+def summary(jobs: Sequence[JobStatus]) -> str:
+    """Give a line a run, and the counts."""
+    places = [os.path.relpath(job.folder) if job.folder else " ".join(job.overrides) for job in jobs]
+    width = max(len(place) for place in places)
+    lines = [f"{job.state:10}  {place:{width}}  {job.detail}".rstrip() for job, place in zip(jobs, places, strict=True)]
+    counted = Counter(job.state for job in jobs)
+    counts = ", ".join(f"{counted[state]} {state}" for state in STATES if counted[state])
+    return "\n".join([*lines, f"{len(jobs)} {'run' if len(jobs) == 1 else 'runs'}: {counts}"])
+
+
+def as_json(jobs: Sequence[JobStatus]) -> str:
+    """Give the same for programs."""
+    counted = Counter(job.state for job in jobs)
+    entries = [asdict(job) | {"folder": str(job.folder) if job.folder else None} for job in jobs]
+    return json.dumps({"counts": {state: counted[state] for state in STATES}, "runs": entries}, indent=2)
+
+
+def cli(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; exit with 0 when all runs are done, 1 when not, 2 and one line where it is refused."""
+    options = _parser().parse_intermixed_args(arguments)
+    overrides = [f"experiment={text}" if _is_name(text) else text for text in options.overrides]
+    try:
+        if options.multirun or not all(text.startswith("paths.") for text in overrides):
+            jobs = status_of([*(["-m"] if options.multirun else []), *overrides])
+        else:
+            jobs = _all_jobs(overrides)
+    except (ConfigError, HydraException, OmegaConfBaseException) as error:
+        print(f"alpl-status: error: {one_line(error)}", file=sys.stderr)
+        raise SystemExit(2) from None
+    print(as_json(jobs) if options.json else summary(jobs))
+    raise SystemExit(0 if all(job.state == "done" for job in jobs) else 1)
+
+
+def _all_jobs(overrides: Sequence[str]) -> list[JobStatus]:
+    from alpl.commands.sweep import compose_job  # here: it brings torch
+
+    return status_in(Path(compose_job(overrides).paths.runs))
+
+
+def _is_name(text: str) -> bool:
+    """Whether a word is the name of an experiment: an override has an equals sign, or takes a default away."""
+    return "=" not in text and not text.startswith("~")
+
+
+def _place(run: RunResult) -> str:
+    """Name the last stage that is done."""
+    if not run.seconds:
+        return f"no stage of {run.num_cycles} cycles is done"
+    cycle, stage = list(run.seconds)[-1]  # in the order of the journal
+    return f"{stage} of cycle {cycle} is done, the last cycle is {run.num_cycles - 1}"
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "no message")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="alpl-status",
+        description="List the runs of a sweep, or where none is named all below paths.runs: done, running, failed "
+        "(with the last line of the error), unfinished, missing. The sweep's own command does what is left. "
+        "Exit status 0: all are done; 1: not; 2: refused.",
+        epilog="examples: alpl-status; alpl-status quickstart; alpl-status elezi/table1 method=random,elezi seed=0; "
+        "alpl-status -m acquisition=random,entropy",
+    )
+    parser.add_argument("overrides", nargs="*", metavar="EXPERIMENT or OVERRIDE", help="as the command alpl takes them")
+    parser.add_argument("-m", "--multirun", action="store_true", help="a sweep, as alpl -m is")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    return parser

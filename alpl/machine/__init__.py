@@ -1,0 +1,1 @@
+"""Where a run runs: files, signals, processes, clusters, random numbers, the terminal."""

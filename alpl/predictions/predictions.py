@@ -1,0 +1,276 @@
+"""What a trained model says about images, in one form for classification and detection.
+
+Axes: N images, I instances (detections over all N images; I = N in classification), C outputs of the head as
+trained, F features, V views (dropout passes, ensemble members).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from enum import Enum, Flag, auto
+from pathlib import Path
+from typing import TypeAlias, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alpl.machine.files import read_array, read_json, whole_folder, write_array, write_json
+
+Device: TypeAlias = "torch.device | str"
+
+
+class Need(Flag):
+    """What an acquisition asks for and a module or callback provides; nothing else is computed or stored."""
+
+    NOTHING = 0
+    POSTERIOR = auto()
+    """The posterior of every instance."""
+    IMAGE_FEATURES = auto()
+    """One feature vector an image (penultimate layer)."""
+    FEATURES = auto()
+    """One feature vector an instance."""
+    BOXES = auto()
+    """Boxes of the instances."""
+    VIEWS = auto()
+    """Several posteriors of every instance: dropout passes or ensemble members."""
+    FLIP = auto()
+    """Two posteriors of every instance, as views: its own, and that of its partner in the mirrored image."""
+    PREDICTED_LOSS = auto()
+    """The training loss of each image as a loss prediction module sees it (LLAL)."""
+    UNCERTAINTIES = auto()
+    """Aleatoric and epistemic uncertainty of class and box of every instance, from a mixture head (AL-MDN)."""
+    HISTORY = auto()
+    """The predicted label of every unlabeled image after every epoch."""
+    LABELED = auto()
+    """The same predictions for the labeled images."""
+    CLASS_COUNTS = auto()
+    """How much is labeled of each class."""
+    TARGETS = auto()
+    """The true answers for the unlabeled images. Only for upper bounds such as the oracle acquisition."""
+
+    def names(self) -> str:
+        """Give the names of the set flags, for messages."""
+        return ", ".join(flag.name or "" for flag in Need if flag.value and flag in self) or "NOTHING"
+
+
+FROM_MODULE = (
+    Need.POSTERIOR
+    | Need.IMAGE_FEATURES
+    | Need.FEATURES
+    | Need.BOXES
+    | Need.VIEWS
+    | Need.FLIP
+    | Need.PREDICTED_LOSS
+    | Need.UNCERTAINTIES
+)
+"""The needs that a forward pass of the module answers."""
+
+UNCERTAINTIES = ("class_aleatoric", "class_epistemic", "box_aleatoric", "box_epistemic")
+"""The columns of :attr:`Predictions.uncertainties`."""
+
+
+class Form(str, Enum):
+    """How the C outputs of a head are to be read."""
+
+    SOFTMAX = "softmax"
+    """C classes that exclude each other."""
+    BACKGROUND = "background"
+    """Softmax over C = K + 1 outputs; output 0 is the background."""
+    SIGMOID = "sigmoid"
+    """K independent probabilities."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """Class probabilities and how to read them; the only place where the form is branched on.
+
+    Args:
+        probs: ``Float[... C]``.
+        form: see :class:`Form`.
+    """
+
+    probs: Tensor
+    form: Form = Form.SOFTMAX
+
+    @property
+    def foreground(self) -> Tensor:
+        """``Float[... K]``: the probabilities of the foreground classes."""
+        return self.probs[..., 1:] if self.form is Form.BACKGROUND else self.probs
+
+    def entropy(self) -> Tensor:
+        r"""``Float[...]``: Shannon entropy in nats, :math:`-\sum_c p_c \log p_c`.
+
+        Over all outputs (background included) for the softmax forms; for the sigmoid form the sum of the K binary
+        entropies. Zero probabilities count 0, as the limit says.
+
+        >>> Posterior(torch.tensor([[0.5, 0.5], [1.0, 0.0]])).entropy()
+        tensor([0.6931, 0.0000])
+        """
+        probs = self.probs
+        if self.form is Form.SIGMOID:
+            rest = 1 - probs
+            return -(torch.xlogy(probs, probs) + torch.xlogy(rest, rest)).sum(-1) + 0.0
+        return -torch.xlogy(probs, probs).sum(-1) + 0.0  # + 0.0: a certain posterior gives 0, not -0
+
+    def __getitem__(self, chosen: Tensor | int) -> Posterior:
+        return Posterior(self.probs[chosen], self.form)
+
+
+BY_IMAGE = frozenset({"index", "image_features", "predicted_loss"})
+"""The fields of :class:`Predictions` that have one entry an image; the others have one an instance."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Predictions for N images, ragged over I instances. Absent fields were not needed.
+
+    Args:
+        index: ``Long[N]`` dataset indices.
+        row: ``Long[I]`` which of the N images an instance belongs to, ascending.
+        posterior: ``[I C]``.
+        labels: ``Long[I]`` predicted classes (foreground numbering: 0 is the first class).
+        scores: ``Float[I]`` detection confidence.
+        boxes: ``Float[I 4]`` xyxy, absolute pixels of the original image.
+        features: ``Float[I F]`` one vector an instance.
+        image_features: ``Float[N F]`` one vector an image.
+        views: ``[V I C]`` posteriors of several forward passes, aligned by instance: for :attr:`Need.VIEWS` dropout
+            passes or members, for :attr:`Need.FLIP` the image and its mirror image.
+        predicted_loss: ``Float[N]`` one value an image; only their order has a meaning.
+        uncertainties: ``Float[I 4]``, the columns :data:`UNCERTAINTIES`; a column is NaN where the head gives none.
+    """
+
+    index: Tensor
+    row: Tensor
+    posterior: Posterior | None = None
+    labels: Tensor | None = None
+    scores: Tensor | None = None
+    boxes: Tensor | None = None
+    features: Tensor | None = None
+    image_features: Tensor | None = None
+    views: Posterior | None = None
+    predicted_loss: Tensor | None = None
+    uncertainties: Tensor | None = None
+
+    @property
+    def num_images(self) -> int:
+        """N."""
+        return self.index.numel()
+
+    def to(self, device: Device) -> Predictions:
+        """Move every field."""
+
+        def move(value: Tensor | Posterior | None) -> Tensor | Posterior | None:
+            return (
+                Posterior(value.probs.to(device), value.form)
+                if isinstance(value, Posterior)
+                else (None if value is None else value.to(device))
+            )
+
+        return Predictions(**{f.name: move(getattr(self, f.name)) for f in fields(self)})  # type: ignore[arg-type]
+
+    @staticmethod
+    def concat(parts: Sequence[Predictions]) -> Predictions:
+        """Join the predictions of several batches; every part must have the same fields.
+
+        Raises:
+            ValueError: there is no part, or two parts differ in their fields or in the form of a posterior.
+        """
+        if not parts:
+            raise ValueError("parts must hold at least one Predictions, got none")
+        first = parts[0].forms()
+        for part in parts[1:]:
+            if (forms := part.forms()) != first:
+                raise ValueError(f"parts must have the same fields, got {first} and {forms}")
+        offsets = np.cumsum([0] + [part.num_images for part in parts])[:-1]
+        joined: dict[str, Tensor | Posterior | None] = {
+            "row": torch.cat([part.row + int(offset) for part, offset in zip(parts, offsets, strict=True)])
+        }
+        for field in fields(Predictions):
+            values = [getattr(part, field.name) for part in parts]
+            if field.name == "row":
+                continue
+            if values[0] is None:
+                joined[field.name] = None
+            elif isinstance(values[0], Posterior):
+                axis = 1 if field.name == "views" else 0
+                joined[field.name] = Posterior(torch.cat([v.probs for v in values], axis), values[0].form)
+            else:
+                joined[field.name] = torch.cat(values)
+        return Predictions(**joined)  # type: ignore[arg-type]
+
+    def take(self, images: Tensor) -> Predictions:
+        """Give the predictions of some images, in the order of ``images`` (``Long[n]``, positions in N).
+
+        Raises:
+            ValueError: an image is named more than once.
+        """
+        if len(set(images.tolist())) != images.numel():
+            raise ValueError(f"images must be different positions, got repeats among {images.numel()}")
+        position = torch.full_like(self.index, -1)
+        position[images] = torch.arange(images.numel(), device=self.index.device)
+        kept = (position[self.row] >= 0).nonzero().flatten()
+        kept = kept[torch.argsort(position[self.row[kept]], stable=True)]
+        chosen: dict[str, Tensor | Posterior | None] = {"index": self.index[images], "row": position[self.row[kept]]}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in chosen:
+                continue
+            if value is None:
+                chosen[field.name] = None
+            elif field.name == "views":
+                chosen[field.name] = Posterior(value.probs[:, kept], value.form)
+            else:
+                chosen[field.name] = value[images] if field.name in BY_IMAGE else value[kept]
+        return Predictions(**chosen)  # type: ignore[arg-type]
+
+    def slice(self, start: int, stop: int) -> Predictions:
+        """Give the predictions of the images at positions ``start`` to ``stop`` of N; views, no copies."""
+        first, last = torch.searchsorted(self.row, torch.tensor([start, stop], device=self.row.device)).tolist()
+        chosen: dict[str, Tensor | Posterior | None] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Posterior):
+                chosen[field.name] = Posterior(value.probs[..., first:last, :], value.form)
+            elif value is not None:
+                chosen[field.name] = value[start:stop] if field.name in BY_IMAGE else value[first:last]
+        return Predictions(**chosen | {"row": self.row[first:last] - start})  # type: ignore[arg-type]
+
+    def save(self, folder: Path) -> None:
+        """Write one ``.npy`` a field and a small JSON, the folder whole or not at all."""
+        with whole_folder(folder) as temporary:
+            for name, array in self.arrays().items():
+                write_array(temporary / f"{name}.npy", array)
+            write_json(temporary / "fields.json", self.forms())
+
+    @classmethod
+    def load(cls, folder: Path, *, memory_map: bool = False) -> Predictions:
+        """Read what :meth:`save` wrote, on the CPU; memory-mapped on request, for what is larger than the memory."""
+        loaded: dict[str, Tensor | Posterior] = {}
+        for name, form in read_json(folder / "fields.json").items():
+            tensor = torch.from_numpy(read_array(folder / f"{name}.npy", memory_map=memory_map))
+            if name == "views":
+                tensor = tensor.transpose(0, 1)
+            loaded[name] = Posterior(tensor, Form(form)) if form else tensor
+        return cls(**loaded)  # type: ignore[arg-type]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Give the fields as they are stored: views as ``[I V C]``, so that every file grows along its first axis."""
+        stored = {}
+        for name in self.forms():
+            value = getattr(self, name)
+            tensor = value.probs if isinstance(value, Posterior) else value
+            stored[name] = (tensor.transpose(0, 1) if name == "views" else tensor).cpu().contiguous().numpy()
+        return stored
+
+    def forms(self) -> dict[str, str | None]:
+        """Name the fields that are there, and the form of those that are posteriors."""
+        present = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: value.form.value if isinstance(value, Posterior) else None
+            for name, value in present.items()
+            if value is not None
+        }

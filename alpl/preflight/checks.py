@@ -1,0 +1,156 @@
+"""Checks of a run's parts against each other, before any training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lightning.pytorch import Trainer
+
+from alpl.data.task import Task
+from alpl.errors import ConfigError
+from alpl.experiment import Experiment
+from alpl.machine.files import read_json, write_json
+from alpl.modules.base import AbstractModule, AbstractTrainableModule
+from alpl.pool import Index
+from alpl.predictions import FROM_MODULE, Need
+from alpl.preflight.rehearsal import rehearse
+from alpl.preflight.trial_prediction import trial_prediction
+
+
+def check_needs(experiment: Experiment, needs: Need, module: AbstractTrainableModule) -> None:
+    """Make sure that everything needed is provided.
+
+    Args:
+        experiment: the run's parts.
+        needs: of the acquisition, and of what is recorded beside it.
+        module: one that the experiment made.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    from_module = predictor(experiment, module).provides
+    if experiment.pseudo_labels and (missing := experiment.pseudo_labels.needs & ~from_module):
+        raise ConfigError(
+            f"pseudo_labels {type(experiment.pseudo_labels).__name__} needs {missing.names()}, which the model "
+            f"{type(module).__name__} does not provide (it provides {from_module.names()})"
+        )
+    if missing := missing_needs(experiment, needs, module):
+        raise ConfigError(
+            f"acquisition {type(experiment.acquisition).__name__} needs {missing.names()}, which neither the model "
+            f"{_name(experiment, module)} (it provides {from_module.names()}) nor a callback provides"
+            f"{_hint(missing, module)}"
+        )
+    if wrong := experiment.acquisition.image_layers - {module.image_layers}:
+        hint = "; model.image_feature_source=pyramid gives those of all maps" if module.image_layers == 1 else ""
+        raise ConfigError(
+            f"num_layers must be {module.image_layers}, the maps that the image features are of in "
+            f"{type(module).__name__}, got {min(wrong)}{hint}"
+        )
+    if experiment.informativeness and module.task is not Task.CLASSIFICATION:
+        raise ConfigError(
+            f"informativeness must be false for {type(module).__name__}, as it compares one class an image, got true"
+        )
+
+
+def check_rehearsal(experiment: Experiment, needs: Need, module: AbstractTrainableModule, images: Index) -> None:
+    """Let the module predict a few images, and the acquisition choose from made-up predictions of that kind.
+
+    Args:
+        experiment: the run's parts.
+        needs: as for :func:`check_needs`, which they have passed.
+        module: one that the experiment made, to be thrown away afterwards.
+        images: ``Long[n]`` dataset indices, at least one.
+
+    Raises:
+        ConfigError: one of them fails, or breaks its contract.
+        DataError: an image cannot be read.
+    """
+    predicting = predictor(experiment, module)
+    asked = needs & FROM_MODULE
+    shown = trial_prediction(predicting, asked, experiment.data, images) if asked else None
+    if experiment.acquisition.can_rehearse:
+        is_detection = Need.BOXES in predicting.provides
+        rehearse(experiment.acquisition, shown, len(experiment.data.classes), is_detection=is_detection)
+
+
+def predictor(experiment: Experiment, module: AbstractTrainableModule) -> AbstractModule:
+    """Give a module that predicts as the run's does: of an ensemble, all members are the one that is given."""
+    return module if experiment.num_members == 1 else module.ensemble([module] * experiment.num_members)
+
+
+def missing_needs(experiment: Experiment, needs: Need, module: AbstractTrainableModule) -> Need:
+    """Give what of ``needs`` neither the module nor a callback nor the loop provides."""
+    provided = predictor(experiment, module).provides | Need.LABELED | Need.CLASS_COUNTS | Need.TARGETS
+    for provider in experiment.providers:
+        provided |= provider.provides
+    if Need.BOXES in module.provides:  # a history is of one class an image, and a detector tells none
+        provided &= ~Need.HISTORY
+    return needs & ~provided
+
+
+def check_settings(module: AbstractTrainableModule, make_trainer: Callable[[], Trainer]) -> None:
+    """Make what is made again in every fit: a value that it refuses must not wait until then.
+
+    Raises:
+        ConfigError: the trainer, optimizer or schedule refuses its settings, or the fit would have no end or no epoch.
+    """
+    try:
+        trainer = make_trainer()
+    except Exception as error:
+        raise ConfigError(f"trainer refuses its settings: {type(error).__name__}: {error}") from error
+    epochs, steps = trainer.max_epochs, trainer.max_steps
+    if isinstance(epochs, bool) or not isinstance(epochs, int) or not (epochs > 0 or epochs == -1):
+        raise ConfigError(f"trainer.max_epochs must be an int > 0, or -1 beside trainer.max_steps, got {epochs!r}")
+    if epochs == -1 and not steps > 0:
+        raise ConfigError(f"trainer.max_steps must be > 0 where trainer.max_epochs is -1, got {steps!r}")
+    try:
+        module.configure_optimizers()
+    except ConfigError:
+        raise
+    except Exception as error:
+        message = f"model.optimizer or model.scheduler refuses its settings: {type(error).__name__}: {error}"
+        raise ConfigError(message) from error
+
+
+def check_data(experiment: Experiment, path: Path, *, may_write: bool) -> None:
+    """Hold a run that goes on to the data that it began with; its key does not say where the data came from.
+
+    Args:
+        experiment: the run's parts.
+        path: where the fingerprint of the data is kept.
+        may_write: whether this process notes it where it is not there yet.
+
+    Raises:
+        ConfigError: the data is another.
+    """
+    fingerprint = {"fingerprint": experiment.data.fingerprint()}
+    if path.exists():
+        if read_json(path) != fingerprint:
+            raise ConfigError(f"{path} is of other data than data.root holds now: begin in another paths.runs")
+    elif may_write:
+        write_json(path, fingerprint)
+
+
+def _name(experiment: Experiment, module: AbstractTrainableModule) -> str:
+    members = experiment.num_members
+    return type(module).__name__ + (f" in an ensemble of num_members={members}" if members > 1 else "")
+
+
+def _hint(missing: Need, module: AbstractTrainableModule) -> str:
+    """Say what gives the first need that is missing."""
+    if Need.HISTORY in missing:
+        return (
+            "; a detector tells no one class an image" if Need.BOXES in module.provides else "; add callbacks=tracking"
+        )
+    if missing in module.provides:
+        return "; a single network (num_members=1) provides it"
+    return next((f"; {text}" for need, text in _HINTS.items() if need in missing), "")
+
+
+_HINTS = {
+    Need.VIEWS: "set model.network.dropout above 0 (MC-dropout) or num_members above 1 (ensemble)",
+    Need.UNCERTAINTIES: "SSD and Faster R-CNN do with a mixture head (model/head@model.network=gmm)",
+    Need.PREDICTED_LOSS: "SSD does with a loss prediction module (method=llal)",
+    Need.FEATURES: "detectors do, SSD with model.features",
+}

@@ -1,0 +1,1 @@
+"""What a run keeps beside its results: counts, informativeness, galleries, embeddings."""

@@ -1,0 +1,128 @@
+"""What a cycle leaves for the report alone: counts, class balance, informativeness, galleries and embeddings.
+
+The loop goes on without any of it.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from alpl.acquisition.base import Query
+from alpl.data.scenes import SceneDataModule
+from alpl.errors import ConfigError
+from alpl.experiment import Experiment
+from alpl.labeling.oracle import AbstractOracle
+from alpl.labeling.pseudo_labels import PseudoLabels
+from alpl.machine.files import read_array, whole_folder, write_array
+from alpl.machine.seeding import derive_seed
+from alpl.metrics.class_balance import balance_metrics
+from alpl.modules.base import AbstractModule
+from alpl.pool import Pool
+from alpl.predictions import FROM_MODULE, Need, Predictions
+from alpl.recording.embedding import record_embedding
+from alpl.recording.gallery import record_gallery
+from alpl.runs.run_folder import CycleFiles
+
+
+@final
+class Recording:
+    """Records what an experiment asks for.
+
+    Args:
+        experiment: its options ``informativeness``, ``gallery`` and ``embedding`` say what.
+        oracle: answers for the images that are counted, and says whether the model was right.
+    """
+
+    def __init__(self, experiment: Experiment, oracle: AbstractOracle) -> None:
+        self.experiment = experiment
+        self.oracle = oracle
+
+    def needs(self, others: Need, module: AbstractModule) -> Need:
+        """Give what the predictions must hold for it.
+
+        Args:
+            others: what they hold anyway.
+            module: makes them.
+
+        Raises:
+            ConfigError: it cannot make what an embedding is made of.
+        """
+        needs = Need.NOTHING
+        if self.experiment.informativeness:
+            needs |= Need.POSTERIOR
+        if self.experiment.gallery and (others | needs) & FROM_MODULE:  # no inference pass for pictures alone
+            needs |= Need.BOXES & module.provides
+        if self.experiment.embedding:
+            if Need.IMAGE_FEATURES not in module.provides:
+                raise ConfigError(f"embedding must be 0: {type(module).__name__} provides no image features")
+            needs |= Need.IMAGE_FEATURES
+        return needs
+
+    # --- of a test
+
+    def class_counts(self, pool: Pool) -> Tensor:
+        """``Long[K]``: what is labeled, by class."""
+        return self.experiment.data.count_classes(self.oracle.annotate(pool.labeled))
+
+    def counts(self, pool: Pool, pseudo: PseudoLabels | None) -> dict[str, int]:
+        """Count the images and objects that the training saw: labeled ones, and pseudo-labels where they are on."""
+        counts = {"num_labeled": pool.num_labeled}
+        if isinstance(self.experiment.data, SceneDataModule):  # elsewhere an image is one label
+            counts["num_labeled_objects"] = int(self.class_counts(pool).sum())
+        if self.experiment.pseudo_labels is not None:  # Elezi et al., Fig. 5b
+            images, found = (len(pseudo.index), len(pseudo.image)) if pseudo is not None else (0, 0)
+            counts |= {"num_pseudo_images": images, "num_pseudo_objects": found}
+        return counts
+
+    def balance(self, pool: Pool, cycle: int) -> dict[str, float]:
+        """Measure how unevenly the classes were chosen: what this cycle added, and all that is labeled."""
+        added = self.oracle.annotate((pool.cycle == cycle).nonzero().flatten())
+        return balance_metrics(self.experiment.data.count_classes(added), self.class_counts(pool))
+
+    # --- of a query
+
+    def write(self, cycle: int, files: CycleFiles, pool: Pool, query: Query, needs: Need) -> None:
+        """Write all that is asked for.
+
+        Args:
+            cycle: of the query.
+            files: of the cycle; the predictions of the unlabeled images are there.
+            pool: out of which the query chose.
+            query: as the acquisition gave it.
+            needs: what the predictions hold.
+        """
+        if self.experiment.informativeness:
+            self._write_informativeness(files, pool, query)
+        if Need.BOXES in needs and self.experiment.gallery:
+            self._write_gallery(files, query)
+        if self.experiment.embedding:
+            self._write_embedding(cycle, files, query)
+
+    def _write_informativeness(self, files: CycleFiles, pool: Pool, query: Query) -> None:
+        """Write what thesis Fig. 3.3 to 3.5 are made of."""
+        predicted = torch.from_numpy(read_array(files.predictions("unlabeled") / "labels.npy"))  # the one field needed
+        correct = predicted == self.oracle.annotate(pool.unlabeled)
+        with whole_folder(files.informativeness) as folder:
+            write_array(folder / "correct.npy", correct.numpy())
+            write_array(folder / "chosen.npy", torch.searchsorted(pool.unlabeled, query.index).numpy())
+            if query.pool_utility is not None:
+                write_array(folder / "utility.npy", query.pool_utility.numpy())
+
+    def _write_gallery(self, files: CycleFiles, query: Query) -> None:
+        """Keep pictures of the first queried images, with what the acquisition saw on them."""
+        data = self.experiment.data
+        assert isinstance(data, SceneDataModule), "only detectors provide boxes"
+        predictions = Predictions.load(files.predictions("unlabeled"), memory_map=True)
+        limit = self.experiment.gallery
+        record_gallery(files.gallery, query, predictions, data.training_images, data.classes, limit=limit)
+
+    def _write_embedding(self, cycle: int, files: CycleFiles, query: Query) -> None:
+        """Keep what a t-SNE of the selection is made of."""
+        predictions = Predictions.load(files.predictions("unlabeled"), memory_map=True)
+        if predictions.image_features is None:
+            return  # it was turned on when this cycle's predictions were there already
+        seed = derive_seed(self.experiment.seed, "embedding", cycle)
+        record_embedding(files.embedding, query, predictions, limit=self.experiment.embedding, seed=seed)

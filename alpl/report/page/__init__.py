@@ -1,0 +1,1 @@
+"""What a person opens: one page, and the same as CSV, Markdown and LaTeX."""

@@ -1,0 +1,178 @@
+"""Write the report of one table: CSV and Markdown for machines and papers, figures, one page for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from alpl.errors import DataError
+from alpl.machine.files import whole_file, write_text
+from alpl.report.drawn.embedding import embedding_figures
+from alpl.report.drawn.figures import draw_all
+from alpl.report.drawn.gallery import galleries
+from alpl.report.drawn.overlap import OverlapTable, overlap_csv, overlap_figures, overlap_tables
+from alpl.report.drawn.paper_overlap import compare_overlaps
+from alpl.report.drawn.pseudo_labels import pseudo_csv, pseudo_points
+from alpl.report.judged.acquisitions import acquisition_tables
+from alpl.report.judged.beside import compare
+from alpl.report.judged.comparison import Comparison, paper_csv
+from alpl.report.judged.cost import cost_csv, cost_tables
+from alpl.report.judged.judging import with_verdicts
+from alpl.report.judged.network_cost import network_cost_csv, network_costs
+from alpl.report.page.acquisition_text import acquisition_csv, acquisition_markdown
+from alpl.report.page.network_cost_text import cost_sheet
+from alpl.report.page.page import Contents, render
+from alpl.report.page.sheets import paper_sheet, sheet_latex, sheet_markdown, wide_sheet
+from alpl.report.read.aggregate import Variant, group, is_named
+from alpl.report.read.classes import class_tables, classes_csv
+from alpl.report.read.paper import PaperTable, paper_table, unknown_keys
+from alpl.report.read.partial import gaps
+from alpl.report.read.printed import Printed, read_printed
+from alpl.report.read.split import split_runs
+from alpl.report.read.tables import WideTable, long_csv, seconds_csv, terminal, wide_tables
+from alpl.runs.results import RunResult
+
+
+def write_report(table: str, runs: Sequence[RunResult], out: Path, experiments: Path | None = None) -> Path:
+    """Write the report of one table; the same runs give the same bytes.
+
+    Args:
+        table: the table's name.
+        runs: runs as :func:`alpl.runs.results.find_runs` gives them; those of other tables are left out.
+        out: the folder to write into. Files of an earlier report are replaced, other files are left alone.
+        experiments: where the papers' CSV files lie; the experiments that come with alpl if None.
+
+    Returns:
+        The page, ``out / "index.html"``.
+
+    Raises:
+        ValueError: there is no run of the table.
+    """
+    chosen = _of_table(table, runs)
+    about = paper_table(chosen)
+    variants = group(chosen, tuple(about.rows))
+    tables = wide_tables(variants, about.metric)
+    notes = [*(f"the experiment's report has an unknown key: {key}" for key in unknown_keys(chosen))]
+    notes += _other_metrics(about, tables)
+    classes = class_tables(variants, about.reference, notes)
+    overlaps, costs = overlap_tables(variants, notes), cost_tables(tables)
+    comparisons, printed = _beside(about, variants, overlaps, experiments, notes)
+    values = [] if about.gain_over else [one for one in comparisons if one.is_main]
+    figures = [
+        *draw_all(tables, values, classes, notes),
+        *overlap_figures(overlaps),
+        *embedding_figures(variants, notes),
+    ]
+    parts = galleries(variants, notes)
+    acquisitions = acquisition_tables(tables, about.reference, notes)
+    for figure in figures:
+        with whole_file(out / figure.name, "wb") as stream:
+            stream.write(figure.png)
+    contents = Contents(
+        runs=chosen,
+        tables=tables,
+        figures=figures,
+        caption=about.caption,
+        paper=comparisons,
+        acquisitions=acquisitions,
+        classes=classes,
+        galleries=parts,
+        costs=costs,
+        network_costs=network_costs(about, variants, printed),
+        partial=gaps(variants),
+        notes=notes,
+    )
+    for name, text in _texts(contents, variants, overlaps).items():
+        write_text(out / name, text)
+    page = render(table, contents, out)
+    write_text(out / "index.html", page)  # last: where the page is, the rest is too
+    return out / "index.html"
+
+
+def summary(runs: Sequence[RunResult]) -> str:
+    """Give the wide tables as plain text, with how many runs are finished and why others failed.
+
+    Args:
+        runs: runs of one table or of several.
+    """
+    tables = sorted({run.table for run in runs})
+    return "\n\n".join(_summary(table, _of_table(table, runs)) for table in tables)
+
+
+def _texts(contents: Contents, variants: Sequence[Variant], overlaps: Sequence[OverlapTable]) -> dict[str, str]:
+    """Give the report's files of text by name; those that would be empty are not there."""
+    tables, partial = contents.tables, contents.partial
+    sheets = [wide_sheet(one) for one in tables] + [paper_sheet(one) for one in contents.paper]
+    sheets += [cost_sheet(one) for one in contents.network_costs]
+    lacking = ["## What the sweep lacks\n\n" + "".join(f"- {sentence}\n" for sentence in partial)] if partial else []
+    texts = {
+        "table.csv": long_csv(variants),
+        "table.md": "\n".join([*map(sheet_markdown, sheets), *lacking]),
+        "table.tex": "\n".join(["% needs \\usepackage{booktabs}", *map(sheet_latex, sheets)]),
+        "seconds.csv": seconds_csv(variants),
+    }
+    if contents.acquisitions:
+        texts["comparison.csv"] = acquisition_csv(contents.acquisitions)
+        texts["comparison.md"] = acquisition_markdown(contents.acquisitions)
+    if contents.paper:
+        texts["paper.csv"] = paper_csv(contents.paper)
+    if contents.costs:
+        texts["cost.csv"] = cost_csv(contents.costs)
+    if contents.network_costs:
+        texts["network_cost.csv"] = network_cost_csv(contents.network_costs)
+    if overlaps:
+        texts["overlap.csv"] = overlap_csv(overlaps)
+    if contents.classes:
+        texts["classes.csv"] = classes_csv(contents.classes)
+    if any(pseudo_points(one) for one in tables):
+        texts["pseudo_labels.csv"] = pseudo_csv(tables)
+    return texts
+
+
+def _summary(table: str, runs: Sequence[RunResult]) -> str:
+    finished = sum(run.status == "finished" for run in runs)
+    parts = [f"{table}: {finished} of {len(runs)} runs are finished"]
+    about = paper_table(runs)
+    parts.append(terminal(wide_tables(group(runs, tuple(about.rows)), about.metric)))
+    if failed := [run for run in runs if run.status == "failed"]:
+        lines = [f"failed: {run.row} on {run.data}, seed {run.seed}: {run.error}" for run in failed]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _of_table(table: str, runs: Sequence[RunResult]) -> list[RunResult]:
+    chosen = [run for run in runs if run.table == table]
+    if not chosen:
+        found = sorted({run.table for run in runs})
+        raise ValueError(f"runs must hold a run of table {table!r}, got {found}")
+    return split_runs(chosen, paper_table(chosen).split)
+
+
+def _other_metrics(about: PaperTable, tables: Sequence[WideTable]) -> list[str]:
+    """Say where the metric that the experiment names was not measured."""
+    wanted = about.metric
+    shown = {one.data: one.metric for one in tables if one.metric is not None}
+    others = {data: metric for data, metric in shown.items() if wanted is not None and not is_named(metric, wanted)}
+    return [f"{data}: no run measured {wanted}, so {metric} is shown" for data, metric in others.items()]
+
+
+def _beside(
+    about: PaperTable,
+    variants: Sequence[Variant],
+    overlaps: Sequence[OverlapTable],
+    experiments: Path | None,
+    notes: list[str],
+) -> tuple[list[Comparison], Printed]:
+    """Give ours beside the paper's numbers, and these; nothing where they cannot be read, which the notes then say."""
+    if about.paper is None:
+        return [], {}
+    if experiments is None:
+        from alpl.config.compose import EXPERIMENTS  # here: a report without a paper needs no hydra
+
+        experiments = EXPERIMENTS
+    try:
+        found = compare(about, variants, experiments) + compare_overlaps(about, overlaps, variants, experiments)
+        return [with_verdicts(one, about) for one in found], read_printed(experiments / about.paper)
+    except DataError as error:
+        notes.append(str(error))
+        return [], {}

@@ -1,0 +1,214 @@
+"""A run's folder: its key, its lock, its journal of finished stages, and the files of each cycle."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from alpl.errors import ConfigError, RunLockedError
+from alpl.machine.files import read_json, whole_file
+
+
+def content_key(content: Any) -> str:
+    """Eight hexadecimal digits of the SHA-256 of a config, independent of the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def not_writable(error: OSError, path: Path) -> ConfigError:
+    """Say that a folder below ``paths.runs`` cannot be made."""
+    return ConfigError(f"paths.runs must be a folder that can be made and written to, got {path}: {error.strerror}")
+
+
+@final
+@dataclass(frozen=True)
+class CycleFiles:
+    """The files of one cycle; see README.md, "What a run leaves behind"."""
+
+    folder: Path
+
+    @property
+    def pool(self) -> Path:
+        """Who is labeled when the cycle begins."""
+        return self.folder / "pool.csv"
+
+    @property
+    def query(self) -> Path:
+        """Who was chosen at its end."""
+        return self.folder / "query.csv"
+
+    @property
+    def metrics(self) -> Path:
+        """Test results."""
+        return self.folder / "metrics.json"
+
+    @property
+    def informativeness(self) -> Path:
+        """Utility of every unlabeled image, and whether the model was right on it."""
+        return self.folder / "informativeness"
+
+    @property
+    def gallery(self) -> Path:
+        """Pictures of queried images."""
+        return self.folder / "gallery"
+
+    @property
+    def embedding(self) -> Path:
+        """Features of unlabeled images, the queried ones among them."""
+        return self.folder / "embedding"
+
+    @property
+    def pseudo_labels(self) -> Path:
+        """What the cycle's model was sure of on the images that stay unlabeled: targets of the next cycle."""
+        return self.folder / "pseudo_labels.csv"
+
+    def predictions(self, which: str) -> Path:
+        """Predictions of the "unlabeled" or "labeled" images."""
+        return self.folder / "predictions" / which
+
+    def model(self, member: int) -> Path:
+        """Trained weights of an ensemble member (0 without ensembles)."""
+        return self.folder / ("model.pt" if member == 0 else f"model_{member}.pt")
+
+    def resume(self, member: int) -> Path:
+        """The checkpoint of a fit that has not ended."""
+        return self.folder / f"fit_{member}.ckpt"
+
+    def epochs(self, member: int) -> Path:
+        """What the module logged in each epoch."""
+        return self.folder / ("epochs.csv" if member == 0 else f"epochs_{member}.csv")
+
+
+@final
+class RunFolder:
+    """A run's folder.
+
+    Args:
+        path: the folder; made if it is not there.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise not_writable(error, path) from error
+
+    def cycle(self, cycle: int) -> CycleFiles:
+        """The files of a cycle."""
+        return CycleFiles(self.path / f"cycle_{cycle:02d}")
+
+    # --- journal
+
+    @property
+    def journal(self) -> list[dict[str, Any]]:
+        """One entry a finished stage, in order: ``cycle``, ``stage``, ``seconds``."""
+        try:
+            lines = (self.path / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in lines]
+
+    def is_done(self, cycle: int, stage: str) -> bool:
+        """Whether a stage is finished."""
+        return any(entry.get("cycle") == cycle and entry["stage"] == stage for entry in self.journal)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the whole run is."""
+        return any(entry["stage"] == "finished" for entry in self.journal)
+
+    def mark_done(self, entry: Mapping[str, Any]) -> None:
+        """Add an entry; its stage's files must be on the disk before."""
+        entries = [*self.journal, dict(entry)]
+        with whole_file(self.path / "journal.jsonl") as stream:
+            stream.writelines(json.dumps(entry) + "\n" for entry in entries)
+
+    # --- results
+
+    def write_metrics(self, num_cycles: int) -> None:
+        """Collect the scalars of every cycle's ``metrics.json`` in ``metrics.csv``."""
+        rows = []
+        for cycle in range(num_cycles):
+            results = read_json(self.cycle(cycle).metrics)
+            rows.append({"cycle": cycle} | {n: v for n, v in results.items() if isinstance(v, (int, float))})
+        with whole_file(self.path / "metrics.csv") as stream:
+            writer = csv.DictWriter(stream, list(dict.fromkeys(n for row in rows for n in row)), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def write_error(self, text: str | None) -> None:
+        """Keep the trace of a failure, or remove it (None) when the run is taken up again."""
+        path = self.path / "error.txt"
+        if text is None:
+            path.unlink(missing_ok=True)
+        else:
+            with whole_file(path) as stream:
+                stream.write(text)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file or folder of the run that has served; nothing where it is gone already."""
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+    def note_job(self, job: Mapping[str, Any]) -> None:
+        """Note that a cluster's job takes up the run: one line of ``slurm.jsonl`` each, for its logs to be found."""
+        path = self.path / "slurm.jsonl"
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        with whole_file(path) as stream:
+            stream.write(before + json.dumps(dict(job)) + "\n")
+
+    # --- lock
+
+    @contextmanager
+    def locked(self) -> Iterator[str | None]:
+        """Hold the folder for this process; gives the holder of a stale lock that was taken over, or None.
+
+        The lock is the operating system's (POSIX record lock), so it ends with its process however that ends, also
+        on another machine of a cluster file system; the text in the file only tells a person who it was.
+
+        Raises:
+            RunLockedError: another living process holds it.
+            ConfigError: the file system has no locks (Lustre mounted without ``flock``).
+        """
+        path = self.path / "lock"
+        stream = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+", encoding="utf-8")
+        with stream:
+            holder = stream.read().strip()
+            try:
+                fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EAGAIN):
+                    raise ConfigError(
+                        f"paths.runs must lie where files can be locked ({error}): {self.path}"
+                    ) from error
+                raise RunLockedError(f"run folder is in use by {holder or 'another process'}: {self.path}") from error
+            _replace_text(stream, f"process {os.getpid()} on {socket.gethostname()}")
+            for leftover in list(self.path.rglob(".*.tmp")):  # of writers that were killed: see alpl/machine/files.py
+                self.remove(leftover)
+            try:
+                yield holder or None
+            finally:
+                _replace_text(stream, "")
+
+
+def _replace_text(stream: Any, text: str) -> None:
+    stream.seek(0)
+    stream.truncate()
+    stream.write(text)
+    stream.flush()
