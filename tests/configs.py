@@ -5,7 +5,8 @@ import csv
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from alpl.config.compose import CONF, EXPERIMENTS, check_config, register_experiments
+from alpl.config.compose import CONF, EXPERIMENTS, register_experiments
+from alpl.preflight.config import check_config
 
 
 def composed(*overrides: str) -> DictConfig:

@@ -7,8 +7,9 @@ from configs import composed
 from omegaconf import DictConfig, OmegaConf
 
 from alpl.boxes.priors import COCO_300, VOC_300
-from alpl.config.compose import CONF, check_config
+from alpl.config.compose import CONF
 from alpl.errors import ConfigError
+from alpl.preflight.config import check_config
 
 DATA = ("digit_scenes", "voc07", "voc12", "voc0712", "voc_folder", "coco2014", "coco2017", "coco_folder")
 

@@ -11,8 +11,9 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from alpl.commands.sweep import jobs_of
-from alpl.config.compose import CONF, EXPERIMENTS, check_config, register_experiments
+from alpl.config.compose import CONF, EXPERIMENTS, register_experiments
 from alpl.errors import ConfigError
+from alpl.preflight.config import check_config
 
 TABLES = sorted(str(path.relative_to(EXPERIMENTS).with_suffix("")) for path in EXPERIMENTS.rglob("*.yaml"))
 PARTS = ("recipe", "layout", "head", "preprocess")  # what models are made of: tested with them

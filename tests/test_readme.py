@@ -28,7 +28,8 @@ def test_the_commands_of_the_readme_compose() -> None:
     """Every `alpl` line of the README is accepted up to the point where data would be read."""
     from hydra import compose, initialize_config_dir
 
-    from alpl.config.compose import CONF, check_config, register_experiments
+    from alpl.config.compose import CONF, register_experiments
+    from alpl.preflight.config import check_config
 
     register_experiments()
     block = README.read_text().split("## Use")[1].split("```")[1]

@@ -22,7 +22,7 @@ from alpl.commands.messages import USER_ERRORS, let_errors_through, one_line, re
 from alpl.commands.planned import changes, planned_sweep
 from alpl.commands.run_names import names_of, run_path, title_of
 from alpl.commands.sweep import Outcome, clearer, end_broken_sweep, in_sweep, job_number, write_outcome
-from alpl.config.compose import CONF, check_config, content_of, register_experiments, with_default_group
+from alpl.config.compose import CONF, content_of, register_experiments, with_default_group
 from alpl.errors import ConfigError, DataError, RunLockedError
 from alpl.experiment import make_experiment
 from alpl.loop import ActiveLearning
@@ -31,6 +31,7 @@ from alpl.machine.files import write_json, write_text
 from alpl.machine.interruption import Interruption
 from alpl.machine.processes import rank
 from alpl.machine.progress import Progress, quiet_libraries
+from alpl.preflight.config import check_config
 from alpl.runs.environment import describe_environment
 from alpl.runs.run_folder import RunFolder, content_key, not_writable
 

@@ -9,9 +9,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypeAlias, final
+from typing import TypeAlias
 
 import torch
 from hydra.errors import HydraException
@@ -19,18 +19,18 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from alpl.commands.main import run_experiment
+from alpl.commands.matrix_cells import Cell, Column
 from alpl.commands.matrix_page import write_pages
 from alpl.commands.messages import one_line
 from alpl.commands.sweep import compose_job
-from alpl.config.compose import CONF, check_config
+from alpl.config.compose import CONF
 from alpl.errors import ConfigError
 from alpl.experiment import Experiment, make_experiment
 from alpl.machine.progress import quiet_libraries
 from alpl.modules.base import AbstractTrainableModule
 from alpl.predictions import Need
 from alpl.preflight.checks import check_needs, check_rehearsal, missing_needs
-
-State: TypeAlias = Literal["ran", "failed", "declared", "cannot"]
+from alpl.preflight.config import check_config
 
 _Parts: TypeAlias = tuple[DictConfig, Experiment, AbstractTrainableModule]
 _Made: TypeAlias = dict[tuple[str, ...], "_Parts | None"]
@@ -41,50 +41,6 @@ REMEDIES: Mapping[Need, tuple[str, ...]] = {
     Need.FEATURES: ("model.features={_target_:alpl.modules.detection_features.RoiFeatures,level:1}",),
 }
 """What gives a need that a model does not provide by itself, where the model takes it."""
-
-
-@final
-@dataclass(frozen=True)
-class Column:
-    """A model on a task.
-
-    Args:
-        task: "classification" or "detection".
-        model: the config's name.
-        overrides: a smoke run of it.
-    """
-
-    task: str
-    model: str
-    overrides: tuple[str, ...]
-
-
-@final
-@dataclass(frozen=True)
-class Cell:
-    """An acquisition with a model.
-
-    Args:
-        acquisition: the config's name.
-        column: the model.
-        state: ran (at smoke scale, to its end), failed (it should have run), declared (all checks before a training
-            pass) or cannot.
-        reason: why not: the needs that nobody provides, or the message.
-        remedy: overrides that the acquisition needs with this model.
-        seconds: that the run took.
-    """
-
-    acquisition: str
-    column: Column
-    state: State
-    reason: str = ""
-    remedy: tuple[str, ...] = ()
-    seconds: float | None = None
-
-    @property
-    def overrides(self) -> tuple[str, ...]:
-        """The command's overrides."""
-        return (*self.column.overrides, *self.remedy, f"acquisition={self.acquisition}")
 
 
 def acquisitions() -> list[str]:

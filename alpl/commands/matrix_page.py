@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from alpl.commands.matrix_cells import Cell, Column
 from alpl.machine.files import write_text
-
-if TYPE_CHECKING:
-    from alpl.commands.matrix import Cell, Column
 
 
 @final

@@ -14,8 +14,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from alpl.commands.sweep import jobs_of
-from alpl.config.compose import CONF, EXPERIMENTS, check_config
+from alpl.config.compose import CONF, EXPERIMENTS
 from alpl.errors import ConfigError, DataError
+from alpl.preflight.config import check_config
 from alpl.report.read.paper import PaperTable, joined_reports
 from alpl.report.read.printed import read_printed
 from alpl.report.read.split import setting_of

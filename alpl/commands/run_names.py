@@ -10,8 +10,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from alpl.commands.sweep import compose_job
-from alpl.config.compose import CONF, check_config, content_of
+from alpl.config.compose import CONF, content_of
 from alpl.errors import ConfigError
+from alpl.preflight.config import check_config
 from alpl.runs.run_folder import content_key
 
 

@@ -20,11 +20,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from alpl.config.compose import CONF, check_tasks, register_experiments, with_default_group
+from alpl.config.compose import CONF, register_experiments, with_default_group
 from alpl.errors import ConfigError
 from alpl.machine.cluster import is_lost_job, lost_jobs
 from alpl.machine.files import read_json, write_json
 from alpl.machine.progress import SWEEP_TOTAL
+from alpl.preflight.config import check_tasks
 from alpl.runs.run_folder import RunFolder
 
 

@@ -1,20 +1,15 @@
-"""Where the configs are, how they are checked before anything is made, and what of them makes a run's key."""
+"""Where the configs are, and what of them makes a run's key."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import inspect
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
-
-from alpl.errors import ConfigError
 
 _PACKAGE = Path(__file__).parent.parent
 
@@ -28,33 +23,6 @@ def _top_level(name: str) -> Path:
 CONF = _top_level("conf")
 EXPERIMENTS = _top_level("experiments")
 SLURM = _top_level("slurm")
-
-TOP_LEVEL = [
-    "data",
-    "model",
-    "schedule",
-    "acquisition",
-    "pseudo_labels",
-    "oracle",
-    "callbacks",
-    "trainer",
-    "logger",
-    "paths",
-    "report",
-    "table",
-    "row",
-    "seed",
-    "num_threads",
-    "num_members",
-    "warm_start",
-    "informativeness",
-    "gallery",
-    "embedding",
-    "checkpoint_every_s",
-    "grace_s",
-    "keep_models",
-    "keep_predictions",
-]
 
 # What does not change a run's results, and so is no part of its key.
 _HOUSEKEEPING = ("gallery", "embedding", "checkpoint_every_s", "grace_s", "keep_models", "keep_predictions")
@@ -123,108 +91,3 @@ def _remove_places(source: Any) -> None:
             source.pop(name, None)
         for value in source.values():
             _remove_places(value)
-
-
-def check_config(config: DictConfig) -> None:
-    """Check names before anything is made: top-level keys, ``_target_`` paths and their arguments.
-
-    Hydra refuses a misspelt key on the command line, but takes one in a file, or behind a "+", until the object is
-    made, which for an optimizer is after the data is read.
-
-    Raises:
-        ConfigError: the first name that nothing reads.
-    """
-    for name in config:
-        if name not in TOP_LEVEL:
-            raise ConfigError(f"unknown config key {name!r}{_did_you_mean(str(name), TOP_LEVEL)}")
-    for name in sorted(OmegaConf.missing_keys(config)):  # it is a set: the first is another in each process
-        raise ConfigError(f"{name} must be given, the config leaves it open")
-    for name in ("seed", "num_members"):
-        if isinstance(config[name], bool) or not isinstance(config[name], int):
-            raise ConfigError(f"{name} must be an int, got {config[name]!r}")
-    for name in ("warm_start", "informativeness", "keep_models", "keep_predictions"):
-        if not isinstance(config[name], bool):
-            raise ConfigError(f"{name} must be true or false, got {config[name]!r}")
-    if config.num_threads is not None and not (isinstance(config.num_threads, int) and config.num_threads > 0):
-        raise ConfigError(f"num_threads must be null or an int > 0, got {config.num_threads!r}")
-    check_tasks(config)
-    resolved = OmegaConf.to_container(config, resolve=True)
-    for place, node in _targets(resolved, ""):
-        _check_arguments(place, node)
-
-
-def check_tasks(config: DictConfig) -> None:
-    """Make sure that data and model are of one task.
-
-    Raises:
-        ConfigError: they are not, or one of their classes cannot be imported.
-    """
-    from alpl.preflight.partners import check_partners  # here: it brings torch
-
-    data, model = (config.get(group) for group in ("data", "model"))
-    if data and model and "_target_" in data and "_target_" in model:
-        check_partners(_imported("data", data._target_), _imported("model", model._target_))
-
-
-def _targets(node: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    if isinstance(node, dict):
-        if "_target_" in node:
-            yield place, node
-        for name, value in node.items():
-            yield from _targets(value, f"{place}.{name}" if place else str(name))
-    elif isinstance(node, list):
-        for number, value in enumerate(node):
-            yield from _targets(value, f"{place}[{number}]")
-
-
-def _imported(place: str, path: Any) -> Any:
-    """Import what the ``_target_`` of a place names."""
-    from hydra.utils import get_object
-
-    logging.disable(logging.ERROR)  # hydra logs what it also raises
-    try:
-        return get_object(path)
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(
-            f"{place}._target_ must name something that can be imported, got {path!r}: {reason}"
-        ) from error
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-def _check_arguments(place: str, node: Mapping[str, Any]) -> None:
-    path = node["_target_"]
-    target = _imported(place, path)
-    try:
-        parameters = dict(inspect.signature(target).parameters)
-    except (TypeError, ValueError):  # built-in types tell no signature
-        return
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        parameters |= _options(target)
-        if _takes_anything(target):
-            return
-    for name in node:
-        if name not in parameters and not str(name).startswith("_"):
-            raise ConfigError(
-                f"{place}.{name}: {path} takes no such argument{_did_you_mean(str(name), list(parameters))}"
-            )
-
-
-def _options(target: Any) -> dict[str, inspect.Parameter]:
-    """Parameters that a class hands on to its bases through ``**options``."""
-    found: dict[str, inspect.Parameter] = {}
-    for base in inspect.getmro(target)[1:] if inspect.isclass(target) else ():
-        if base.__module__.startswith("alpl.") and "__init__" in vars(base):
-            found |= dict(inspect.signature(base).parameters)
-    return found
-
-
-def _takes_anything(target: Any) -> bool:
-    """Whether ``**kwargs`` of a target is open (a function's, a foreign class's) rather than its base's options."""
-    return not (inspect.isclass(target) and _options(target))
-
-
-def _did_you_mean(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"

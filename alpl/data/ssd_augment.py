@@ -29,7 +29,9 @@ from alpl.data.patches import (
 from alpl.data.photometric import distort
 from alpl.errors import ConfigError
 from alpl.machine.seeding import coin
-from alpl.networks.ssd import PIXEL_MEAN
+
+PIXEL_MEAN = (123.0, 117.0, 104.0)
+"""RGB; what SSD subtracts from pixels of 0 to 255."""
 
 
 @final

@@ -1,7 +1,7 @@
 """The single shot detector: a backbone that gives maps of falling size, and two 3x3 heads on each map.
 
 Axes: B images, P priors, C = K + 1 outputs (0 is the background), W and X values of a class and a box head, F image
-features. Images are RGB, 0 to 255 less the means of :data:`PIXEL_MEAN`; weights that were trained for other scales are
+features. Images are RGB, 0 to 255 less the means that the data subtracts; weights that were trained for other scales are
 converted when they are loaded.
 """
 
@@ -18,9 +18,6 @@ from torch import Tensor, nn
 from alpl.config.partial_parts import complete
 from alpl.errors import ConfigError
 from alpl.networks.heads import AbstractBoxHead, AbstractClassHead, Heads, PointBoxes, SoftmaxClasses
-
-PIXEL_MEAN = (123.0, 117.0, 104.0)
-"""RGB; what SSD subtracts from pixels of 0 to 255."""
 
 _IMAGENET_STD = (0.229, 0.224, 0.225)  # RGB of pixels of 0 to 1, what torchvision's weights expect
 

@@ -12,7 +12,7 @@ from small_ssd import LAYOUT, NUM_CLASSES, SIDE, objects_of
 
 from alpl.acquisition.object_ranking import AbstractObjectRanking, ObjectValues
 from alpl.boxes.objects import Objects
-from alpl.config.compose import CONF, check_config
+from alpl.config.compose import CONF
 from alpl.data.batch import Batch
 from alpl.data.scene_batches import FlatObjects
 from alpl.errors import ConfigError
@@ -29,6 +29,7 @@ from alpl.networks.mixture_heads import EfficientMixtureClasses, MixtureBoxes, M
 from alpl.networks.proposals import ProposalRules, RegionSampling
 from alpl.networks.ssd import Ssd, TinySsd
 from alpl.predictions import Need
+from alpl.preflight.config import check_config
 
 SUPPRESSION = Suppression(score_thresh=0.2)
 GMM = {"classes": MixtureClasses(), "boxes": MixtureBoxes()}

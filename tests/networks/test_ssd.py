@@ -7,9 +7,10 @@ import torchvision
 from torch import nn
 
 from alpl.boxes.priors import COCO_300, TINY_96, VOC_300
+from alpl.data.ssd_augment import PIXEL_MEAN
 from alpl.errors import ConfigError
 from alpl.machine.files import write_tensors
-from alpl.networks.ssd import PIXEL_MEAN, ResNetSsd, Ssd, TinySsd
+from alpl.networks.ssd import ResNetSsd, Ssd, TinySsd
 from alpl.networks.vgg import L2Norm, Vgg16ReducedFc
 
 MAPS_300 = [38, 19, 10, 5, 3, 1]
