@@ -45,7 +45,11 @@ def _wrong(objects: Objects) -> Objects:
 
 
 @pytest.mark.parametrize(
-    "extra", ["model.consistency.pairing=as_written", "data.labeled_fraction=random"], ids=["half", "random"]
+    "extra",
+    [
+        pytest.param("model.consistency.pairing=as_written", id="half"),
+        pytest.param("data.labeled_fraction=random", id="random", marks=pytest.mark.slow),
+    ],
 )
 def test_objects_of_unlabeled_images_reach_nothing(tmp_path: Path, monkeypatch, extra: str) -> None:
     overrides = [*RUN, extra]
@@ -66,6 +70,7 @@ def test_objects_of_unlabeled_images_reach_nothing(tmp_path: Path, monkeypatch, 
     assert (other / "cycle_00" / "model.pt").read_bytes() != (true / "cycle_00" / "model.pt").read_bytes()
 
 
+@pytest.mark.slow
 def test_pseudo_labels_are_trained_on(tmp_path: Path) -> None:
     with_them = alpl(tmp_path / "with", *RUN).run_folder()
     without = alpl(tmp_path / "without", *RUN, "pseudo_labels.score_thresh=1").run_folder()

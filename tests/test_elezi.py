@@ -100,6 +100,13 @@ def test_rows_are_what_the_paper_says() -> None:
     assert all(config.acquisition.score_thresh == 0.0 for config in tops)
 
 
+def test_two_rows_of_table1_run_from_one_command(tmp_path: Path) -> None:
+    result = alpl(tmp_path, "-m", "+experiment=elezi/table1", *SMOKE, "method=random,elezi")
+    assert result.status == 0, result.err
+    assert [folder.parent.name for folder in result.run_folders()] == ["elezi", "random"]
+    assert (tmp_path / "elezi" / "table1" / "report" / "index.html").exists()
+
+
 @pytest.mark.slow
 def test_all_rows_of_table1_run_from_one_command(tmp_path: Path) -> None:
     result = alpl(tmp_path, "-m", "+experiment=elezi/table1", *SMOKE)

@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import hydra
 import pytest
@@ -62,8 +63,17 @@ def test_every_run_of_every_sweep_composes(experiment: str) -> None:
             check_config(compose("config", job))
 
 
-# elezi/: test_elezi.py; almdn/table7 trains on what runs of table 4 acquired: test_almdn.py
-@pytest.mark.parametrize("experiment", [n for n in TABLES if not n.startswith("elezi/") and n != "almdn/table7"])
+# a trial of each paper in the fast part, elezi's in test_elezi.py
+FAST = ("quickstart", "thesis/table3_1", "thesis/table4_1", "almdn/table1", "noris/table7", "ppal/table1")
+
+
+def trials() -> list[Any]:
+    """All but elezi/, and almdn/table7, which trains on what runs of table 4 acquired: test_almdn.py."""
+    names = [name for name in TABLES if not name.startswith("elezi/") and name != "almdn/table7"]
+    return [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow]) for name in names]
+
+
+@pytest.mark.parametrize("experiment", trials())
 def test_every_experiment_runs_as_a_trial(tmp_path: Path, experiment: str) -> None:
     trial = trial_of(experiment)
     result = alpl(tmp_path, "-m", *trial)

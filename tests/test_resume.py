@@ -73,6 +73,7 @@ def test_the_same_command_again_does_nothing(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_is_no_success(tmp_path: Path, number: signal.Signals) -> None:
     """A job that a cluster stops must not look finished; the same command goes on."""

@@ -37,6 +37,9 @@ def measure(runs: Path, options: argparse.Namespace) -> tuple[int, dict[str, flo
         f"schedule.budget={options.budget}",
         "trainer.max_epochs=1",
         "gallery=0",
+        "++model.acquisition.score_thresh=0",  # a network of one epoch is sure of nothing
+        "++model.acquisition.max_detections=100",
+        "++acquisition.first.score_thresh=0",
         "keep_predictions=true",
         "num_threads=1",
     )

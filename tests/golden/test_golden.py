@@ -15,7 +15,17 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
-@pytest.mark.parametrize("name", RUNS)
+SLOW = {
+    "ssd_elezi",
+    "ssd_predicted_loss",
+    "faster_rcnn_mixture",
+    "retinanet_noris_objects",
+    "entropy_balanced",
+    "core_set",
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in RUNS])
 def test_a_golden_run_is_as_it_was(runs: Path, name: str) -> None:
     found, expected = observed(run(name, runs)), recorded(name)
     assert structure(found) == structure(expected)

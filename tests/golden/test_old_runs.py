@@ -70,6 +70,7 @@ def test_a_finished_one_is_left_alone(runs: Path) -> None:
     assert files_in(go_on(runs, "finished")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", KILLED)
 def test_a_killed_one_goes_on_where_it_was(runs: Path, row: str) -> None:
     old = folder_of(runs, row)
@@ -86,6 +87,7 @@ def test_a_killed_one_goes_on_where_it_was(runs: Path, row: str) -> None:
         assert after["cycle_01/epochs.csv"].startswith(before["cycle_01/epochs.csv"])
 
 
+@pytest.mark.slow
 def test_both_killed_ones_end_alike(runs: Path) -> None:
     """They are one run: the predictions of the one and the checkpoint of the other are read as they were written."""
     one, other = (observed(go_on(runs, row)) for row in KILLED)

@@ -36,6 +36,7 @@ def started(runs: Path, *overrides: str, **environment: str) -> "subprocess.Pope
     raise AssertionError(process.communicate()[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", WARNINGS)
 def test_a_warned_run_leaves_a_checkpoint_and_goes_on(tmp_path: Path, number: signal.Signals) -> None:
     process = started(tmp_path / "warned", *LONG, "checkpoint_every_s=1000")  # no checkpoint but the warning's
@@ -52,6 +53,7 @@ def test_a_warned_run_leaves_a_checkpoint_and_goes_on(tmp_path: Path, number: si
         assert (run / file).read_bytes() == (whole / file).read_bytes(), file
 
 
+@pytest.mark.slow
 def test_an_epoch_that_does_not_end_is_left(tmp_path: Path) -> None:
     """No epoch ends while its process is stopped in a batch: the grace is over then."""
     endless = ["data.batch_size=1", "schedule.initial.size=600", "trainer.max_epochs=4000", "schedule.cycles=0"]
@@ -62,6 +64,7 @@ def test_an_epoch_that_does_not_end_is_left(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("fit_0.ckpt"))
 
 
+@pytest.mark.slow
 def test_sigterm_in_a_slurm_job_saves_and_goes_on(tmp_path: Path) -> None:
     """The cluster sends it when it has decided to end the job, and kills it soon: nothing is gained by leaving."""
     process = started(

@@ -1,0 +1,35 @@
+"""The names that people import: exported from their rooms, and told in the README."""
+
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import alpl
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+NAMES = "acquisition boxes callbacks data labeling learning loggers modules predictions selection"
+
+
+@pytest.mark.parametrize("room", NAMES.split())
+def test_exported_names_are_sorted_and_there(room: str) -> None:
+    package = importlib.import_module(f"alpl.{room}")
+    names = package.__all__
+    assert sorted(names) == list(names) and len(set(names)) == len(names)
+    for name in names:
+        thing = getattr(package, name)
+        home = getattr(thing, "__module__", f"alpl.{room}")
+        assert home.startswith(f"alpl.{room}.") or not isinstance(thing, type), name
+
+
+def test_the_readme_tells_every_room() -> None:
+    rooms = {info.name for info in pkgutil.iter_modules(alpl.__path__) if info.ispkg}
+    told = set(re.findall(r"^\| `(\w+)/` \|", README, re.MULTILINE))
+    assert told == rooms
+
+
+def test_at_most_six_loose_files() -> None:
+    loose = [info.name for info in pkgutil.iter_modules(alpl.__path__) if not info.ispkg]
+    assert sorted(loose) == ["__main__", "errors", "experiment", "loop", "pool"]  # and __init__
