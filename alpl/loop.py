@@ -21,6 +21,7 @@ from lightning.pytorch import Trainer
 
 from alpl.acquisition.base import Context, Query
 from alpl.callbacks.base import AbstractProvider
+from alpl.callbacks.class_difficulty import ClassDifficulty
 from alpl.callbacks.cost_record import CostRecord
 from alpl.callbacks.epoch_log import EpochLog
 from alpl.callbacks.epoch_seed import EpochSeed
@@ -217,6 +218,7 @@ class ActiveLearning:
             unlabeled=unlabeled,
             labeled=self._predictions(files, "labeled") if Need.LABELED in needs else None,
             history=read_array(files.folder / HISTORY, memory_map=True) if Need.HISTORY in needs else None,
+            difficulty=ClassDifficulty().read(files.folder) if Need.DIFFICULTY in needs else None,
             class_counts=self.recording.class_counts(pool) if Need.CLASS_COUNTS in needs else None,
             targets=self.oracle.annotate(pool.unlabeled) if Need.TARGETS in needs else None,
         )

@@ -86,6 +86,8 @@ def missing_needs(experiment: Experiment, needs: Need, module: AbstractTrainable
         provided |= provider.provides
     if Need.BOXES in module.provides:  # a history is of one class an image, and a detector tells none
         provided &= ~Need.HISTORY
+    if not module.tells_positives:
+        provided &= ~Need.DIFFICULTY
     return needs & ~provided
 
 
@@ -149,6 +151,7 @@ def _hint(missing: Need, module: AbstractTrainableModule) -> str:
 
 
 _HINTS = {
+    Need.DIFFICULTY: "RetinaNet, FCOS, SSD and Faster R-CNN do with callbacks=tracking",
     Need.VIEWS: "set model.network.dropout above 0 (MC-dropout) or num_members above 1 (ensemble)",
     Need.UNCERTAINTIES: "SSD and Faster R-CNN do with a mixture head (model/head@model.network=gmm)",
     Need.PREDICTED_LOSS: "SSD does with a loss prediction module (method=llal)",

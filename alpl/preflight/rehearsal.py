@@ -47,6 +47,7 @@ def rehearse(
         unlabeled=made_up["unlabeled"] if needs & FROM_MODULE else None,
         labeled=made_up["labeled"] if Need.LABELED in needs else None,
         history=labels.numpy() if Need.HISTORY in needs else None,
+        difficulty=torch.rand(num_classes, generator=draw) if Need.DIFFICULTY in needs else None,
         class_counts=torch.randint(5, (num_classes,), generator=draw) if Need.CLASS_COUNTS in needs else None,
         targets=labels[0] if Need.TARGETS in needs else None,
     )
