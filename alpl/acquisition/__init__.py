@@ -2,7 +2,7 @@
 
 from alpl.acquisition.badge import Badge
 from alpl.acquisition.bald import Bald
-from alpl.acquisition.base import AbstractAcquisition, AbstractRanking, Context, Query
+from alpl.acquisition.base import AbstractAcquisition, AbstractRanking, Context, Query, Stage
 from alpl.acquisition.cdal import Cdal
 from alpl.acquisition.class_balanced import BalancedKCenter, ClassBalanced, PseudoLabelBalanced
 from alpl.acquisition.class_weighted import (
@@ -17,6 +17,7 @@ from alpl.acquisition.detection_uncertainty import DetectionUncertainty
 from alpl.acquisition.dispersion import Dispersion
 from alpl.acquisition.entropy import Entropy
 from alpl.acquisition.flip_inconsistency import FlipInconsistency
+from alpl.acquisition.image_labelers import ConfidentImages, MostCertain
 from alpl.acquisition.image_similarity import (
     AbstractImageSimilarity,
     Ccms,
@@ -33,6 +34,7 @@ from alpl.acquisition.noris import Noris, ObjectNoris
 from alpl.acquisition.object_ranking import AbstractObjectRanking
 from alpl.acquisition.oracle import Oracle
 from alpl.acquisition.predicted_loss import PredictedLoss
+from alpl.acquisition.pseudo_labelers import AbstractPseudoLabeler, ConfidentObjects, TopPerClass
 from alpl.acquisition.random_sampling import RandomSampling
 from alpl.acquisition.replay import Replay
 from alpl.acquisition.then import Then
@@ -42,6 +44,7 @@ __all__ = [
     "AbstractClassWeights",
     "AbstractImageSimilarity",
     "AbstractObjectRanking",
+    "AbstractPseudoLabeler",
     "AbstractRanking",
     "Badge",
     "BalancedKCenter",
@@ -50,6 +53,8 @@ __all__ = [
     "Cdal",
     "ClassBalanced",
     "ClassWeighted",
+    "ConfidentImages",
+    "ConfidentObjects",
     "Context",
     "CoreSet",
     "Dbal",
@@ -67,6 +72,7 @@ __all__ = [
     "Margin",
     "Medoids",
     "MixtureUncertainty",
+    "MostCertain",
     "Noris",
     "ObjectNoris",
     "Oracle",
@@ -75,5 +81,7 @@ __all__ = [
     "Query",
     "RandomSampling",
     "Replay",
+    "Stage",
     "Then",
+    "TopPerClass",
 ]
