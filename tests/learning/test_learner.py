@@ -122,7 +122,7 @@ def test_true_labels_of_unlabeled_images_reach_nothing(tmp_path: Path, monkeypat
     [
         (("num_members=2",), "num_members and warm_start must be 1 and false beside a learner"),
         (("pseudo_labels=most_certain",), "pseudo_labels must be null where the learner makes its own"),
-        (("callbacks=null",), "learner.labeler MostCertain needs HISTORY"),
+        (("~callbacks.prediction_tracker",), "learner.labeler MostCertain needs HISTORY"),
     ],
 )
 def test_refused_before_training(tmp_path: Path, overrides, message: str) -> None:
