@@ -5,6 +5,12 @@ from alpl.acquisition.bald import Bald
 from alpl.acquisition.base import AbstractAcquisition, AbstractRanking, Context, Query, Stage
 from alpl.acquisition.cdal import Cdal
 from alpl.acquisition.class_balanced import BalancedKCenter, ClassBalanced, PseudoLabelBalanced
+from alpl.acquisition.class_weighted import (
+    AbstractClassWeights,
+    ClassWeighted,
+    DifficultyWeights,
+    FrequencyWeights,
+)
 from alpl.acquisition.core_set import CoreSet
 from alpl.acquisition.dbal import Dbal
 from alpl.acquisition.detection_uncertainty import DetectionUncertainty
@@ -35,6 +41,7 @@ from alpl.acquisition.then import Then
 
 __all__ = [
     "AbstractAcquisition",
+    "AbstractClassWeights",
     "AbstractImageSimilarity",
     "AbstractObjectRanking",
     "AbstractPseudoLabeler",
@@ -45,15 +52,18 @@ __all__ = [
     "Ccms",
     "Cdal",
     "ClassBalanced",
+    "ClassWeighted",
     "ConfidentImages",
     "ConfidentObjects",
     "Context",
     "CoreSet",
     "Dbal",
     "DetectionUncertainty",
+    "DifficultyWeights",
     "Dispersion",
     "Entropy",
     "FlipInconsistency",
+    "FrequencyWeights",
     "GlobalSimilarity",
     "JaccardSimilarity",
     "KCenter",

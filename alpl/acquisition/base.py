@@ -37,6 +37,7 @@ class Context:
         unlabeled: predictions of the unlabeled images; ``unlabeled.index`` equals ``pool.unlabeled``.
         labeled: the same for the labeled images.
         history: ``Int[E U]`` predicted label of each unlabeled image after each epoch; maybe memory-mapped.
+        difficulty: ``Float[K]`` how hard each class was at the end of the training, in [0, 1].
         class_counts: ``Long[K]`` labeled images (objects in detection) of each class.
         sizes: ``Long[U 2]`` height and width of each unlabeled image.
         targets: true answers for the unlabeled images, ``Long[U]`` or U ``Objects``. Upper bounds only.
@@ -51,6 +52,7 @@ class Context:
     unlabeled: Predictions | None = None
     labeled: Predictions | None = None
     history: np.ndarray | None = None
+    difficulty: Tensor | None = None
     class_counts: Tensor | None = None
     sizes: Tensor | None = None
     targets: Any = None

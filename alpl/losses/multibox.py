@@ -56,6 +56,10 @@ class MultiboxLoss(NamedTuple):
     """``Long[]``, N; both terms are 0 where it is 0."""
     per_image: Tensor
     """``Float[B]``: both terms of each image by itself, over its own positives; 0 where it has none. No gradients."""
+    labels: Tensor
+    """``Long[B P]``: what each prior is trained to be, 0 for the background and for all priors of unlabeled images."""
+    boxes: Tensor
+    """``Float[n 4]`` cxcywh, the objects of the n priors that have one, in their order."""
 
 
 def match(boxes: Tensor, labels: Tensor, priors: Tensor, iou_thresh: float = 0.5) -> tuple[Tensor, Tensor]:
@@ -192,6 +196,8 @@ def multibox_loss(
         localization.sum() / scale,
         num_positives,
         (classification + localization).detach().sum(1) / numbers.clamp(min=1),
+        torch.where(positive, labels, 0),
+        boxes[positive],
     )
 
 

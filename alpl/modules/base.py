@@ -85,6 +85,12 @@ class AbstractTrainableModule(AbstractModule):
     task: ClassVar[Task] = Task.CLASSIFICATION
     """What it learns; detectors say otherwise."""
 
+    tells_positives: ClassVar[bool] = False
+    """Whether ``training_step`` can tell :class:`alpl.losses.positives.Positives`."""
+
+    wants_positives: bool = False
+    """Whether it does; a callback that reads them sets it before the fit, else they would cost for nothing."""
+
     def __init__(
         self,
         *,

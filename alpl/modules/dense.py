@@ -18,6 +18,7 @@ from alpl.boxes.anchors import anchors_of
 from alpl.boxes.objects import Objects
 from alpl.data.batch import Batch
 from alpl.errors import ConfigError
+from alpl.losses.positives import Losses, Positives
 from alpl.modules.base import AbstractModule
 from alpl.modules.dense_output import (
     DenseOutput,
@@ -31,6 +32,7 @@ from alpl.modules.detector import AbstractDetectorEnsemble, Suppression
 from alpl.modules.dropout import dropouts
 from alpl.modules.padding import content_average, pyramid_average
 from alpl.modules.supervised import AbstractSupervisedDetector
+from alpl.networks.dense_heads import MatchedLosses
 from alpl.predictions import Need, Predictions
 
 FeatureSource: TypeAlias = Literal["pyramid", "class_tower"]
@@ -54,6 +56,8 @@ class AbstractDenseDetector(AbstractSupervisedDetector):
     Raises:
         ConfigError: a number is out of range, or a source is not one of these.
     """
+
+    tells_positives = True
 
     def __init__(
         self,
@@ -94,14 +98,30 @@ class AbstractDenseDetector(AbstractSupervisedDetector):
         """``Float[n 4]`` deltas and anchors -> ``Float[n 4]`` xyxy."""
 
     @abstractmethod
-    def compute_losses(self, output: DenseOutput, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    def compute_losses(self, output: DenseOutput, targets: list[dict[str, Tensor]]) -> MatchedLosses:
         """Match and give the losses under the network's names."""
 
     @final
-    def losses_of(self, images: Tensor, sizes: Tensor, objects: Sequence[Objects]) -> dict[str, Tensor]:
-        """See the base class; padding counts as background, as in torchvision."""
+    def losses_of(self, images: Tensor, sizes: Tensor, objects: Sequence[Objects]) -> Losses:
+        """See the base class; padding counts as background, as in torchvision.
+
+        Positives are the anchors with an object, low-quality matches included, by the class's own probability
+        (centerness has no part in it).
+        """
         targets = [{"boxes": each.boxes, "labels": each.labels} for each in objects]
-        return self.compute_losses(self.output_of(self.network.backbone(images), images), targets)
+        output = self.output_of(self.network.backbone(images), images)
+        parts, per_image, matched = self.compute_losses(output, targets)
+        positives = self._positives(output, objects, matched) if self.wants_positives else None
+        return Losses(parts, per_image, positives)
+
+    @torch.no_grad()
+    def _positives(self, output: DenseOutput, objects: Sequence[Objects], matched: Sequence[Tensor]) -> Positives:
+        row, anchor = (torch.stack(list(matched)) >= 0).nonzero(as_tuple=True)
+        pairs = [(each, match[match >= 0]) for each, match in zip(objects, matched, strict=True)]
+        labels = torch.cat([each.labels[match] for each, match in pairs])
+        boxes = self.decode(output.deltas[row, anchor], output.anchors[anchor])
+        probs = output.logits[row, anchor, labels].sigmoid()
+        return Positives.of_boxes(row, labels, probs, boxes, torch.cat([each.boxes[match] for each, match in pairs]))
 
     @final
     def output_of(self, maps: OrderedDict[str, Tensor], images: Tensor) -> DenseOutput:

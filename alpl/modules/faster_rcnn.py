@@ -17,6 +17,7 @@ from alpl.boxes.objects import Objects
 from alpl.config.partial_parts import complete
 from alpl.data.batch import Batch
 from alpl.errors import ConfigError
+from alpl.losses.positives import Losses
 from alpl.modules.base import AbstractModule
 from alpl.modules.detector import AbstractDetectorEnsemble, Suppression, input_sizes
 from alpl.modules.dropout import dropouts
@@ -44,6 +45,7 @@ class FasterRcnnDetector(AbstractSupervisedDetector):
         ConfigError: a number is out of range, or ``features`` is not one of these.
     """
 
+    tells_positives = True
     loss_names = {  # noqa: RUF012
         "loss_objectness": "objectness_loss",
         "loss_rpn_box_reg": "proposal_localization_loss",
@@ -81,10 +83,10 @@ class FasterRcnnDetector(AbstractSupervisedDetector):
         """Ask trained members together."""
         return FasterRcnnEnsemble([member for member in members if isinstance(member, FasterRcnnDetector)])
 
-    def losses_of(self, images: Tensor, sizes: Tensor, objects: Sequence[Objects]) -> dict[str, Tensor]:
-        """See the base class."""
+    def losses_of(self, images: Tensor, sizes: Tensor, objects: Sequence[Objects]) -> Losses:
+        """See the base class; positives are the second stage's sampled proposals with an object."""
         targets = [{"boxes": each.boxes, "labels": each.labels + 1} for each in objects]
-        return self.network.losses(images, pairs_of(sizes), targets)
+        return self.network.losses(images, pairs_of(sizes), targets, tell_positives=self.wants_positives)
 
     def detect(self, batch: Batch, suppression: Suppression, needs: Need) -> Predictions:
         """See the base class, and :meth:`alpl.modules.region_detections.RegionDetections.find`.

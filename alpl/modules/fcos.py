@@ -12,7 +12,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from alpl.errors import ConfigError
 from alpl.modules.dense import AbstractDenseDetector
 from alpl.modules.dense_output import DenseOutput
-from alpl.networks.dense_heads import FcosHeads
+from alpl.networks.dense_heads import FcosHeads, MatchedLosses
 from alpl.networks.fpn import AbstractFpn
 from alpl.networks.towers import Towers
 
@@ -68,10 +68,10 @@ class FcosDetector(AbstractDenseDetector):
         boxes: Tensor = self.network.box_coder.decode(deltas, anchors)
         return boxes
 
-    def compute_losses(self, output: DenseOutput, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    def compute_losses(self, output: DenseOutput, targets: list[dict[str, Tensor]]) -> MatchedLosses:
         """See the base class."""
         assert output.centerness is not None, "the heads of FCOS give it"
         heads = {"cls_logits": output.logits, "bbox_regression": output.deltas, "bbox_ctrness": output.centerness}
         anchors = [output.anchors] * len(targets)
-        losses: dict[str, Tensor] = self.network.compute_loss(targets, heads, anchors, output.lengths)
+        losses: MatchedLosses = self.network.compute_loss(targets, heads, anchors, output.lengths)
         return losses

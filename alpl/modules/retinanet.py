@@ -12,7 +12,7 @@ from alpl.boxes.anchors import anchor_generator
 from alpl.errors import ConfigError
 from alpl.modules.dense import AbstractDenseDetector
 from alpl.modules.dense_output import DenseOutput
-from alpl.networks.dense_heads import RetinaNetHeads
+from alpl.networks.dense_heads import MatchedLosses, RetinaNetHeads
 from alpl.networks.fpn import AbstractFpn
 from alpl.networks.towers import Towers
 
@@ -72,8 +72,8 @@ class RetinaNetDetector(AbstractDenseDetector):
         boxes: Tensor = self.network.head.box_coder.decode_single(deltas, anchors)
         return boxes
 
-    def compute_losses(self, output: DenseOutput, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    def compute_losses(self, output: DenseOutput, targets: list[dict[str, Tensor]]) -> MatchedLosses:
         """See the base class."""
         heads = {"cls_logits": output.logits, "bbox_regression": output.deltas}
-        losses: dict[str, Tensor] = self.network.compute_loss(targets, heads, [output.anchors] * len(targets))
+        losses: MatchedLosses = self.network.compute_loss(targets, heads, [output.anchors] * len(targets))
         return losses

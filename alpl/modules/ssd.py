@@ -11,15 +11,17 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from alpl.boxes.box_coding import decode
 from alpl.boxes.objects import Objects
 from alpl.boxes.priors import PriorLayout
 from alpl.config.partial_parts import complete
 from alpl.data.batch import Batch
 from alpl.errors import ConfigError
 from alpl.losses.consistency import mirror_index
-from alpl.losses.multibox import Kind, multibox_loss
+from alpl.losses.multibox import Kind, MultiboxLoss, multibox_loss
+from alpl.losses.positives import Losses, Positives, Step
 from alpl.modules.base import AbstractModule, no_loss
-from alpl.modules.consistency import FlipConsistency
+from alpl.modules.consistency import FlipConsistency, corners
 from alpl.modules.detection_features import AbstractDetectionFeatures
 from alpl.modules.detector import AbstractDetectorEnsemble, AbstractTrainableDetector, Suppression
 from alpl.modules.dropout import dropouts
@@ -51,6 +53,8 @@ class SsdDetector(AbstractTrainableDetector):
     Raises:
         ConfigError: a number is out of range, or ``features`` cannot be read from the network's maps.
     """
+
+    tells_positives = True
 
     def __init__(
         self,
@@ -98,7 +102,7 @@ class SsdDetector(AbstractTrainableDetector):
         """Ask trained members together."""
         return SsdEnsemble([member for member in members if isinstance(member, SsdDetector)])
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Step:
         """Give the loss; without consistency, unlabeled images have no part in it and are not looked at.
 
         The images and their mirror images go through the network as one batch: batch norm then treats the two that
@@ -110,14 +114,21 @@ class SsdDetector(AbstractTrainableDetector):
             self.means.note("pseudo_share", batch.pseudo.float().mean())
         rows = batch.has_targets.nonzero().flatten()
         if self.consistency is None:
-            return self.supervised_loss(self.network(batch.images[rows]), batch) if len(rows) else no_loss(self)
+            return self._supervised_step(self.network(batch.images[rows]), batch) if len(rows) else self._no_step()
         both = self.network(torch.cat([batch.images, batch.images.flip(-1)]))
         number = len(batch.images)
         output, flipped = both.of(slice(number)), both.of(slice(number, None))
         loss = self.consistency_loss(self.consistency, output, flipped)
-        return loss + (self.supervised_loss(output.of(rows), batch) if len(rows) else no_loss(self))
+        step = self._supervised_step(output.of(rows), batch) if len(rows) else self._no_step()
+        return Step(loss=loss + step["loss"], positives=step["positives"])
 
-    def supervised_loss(self, output: SsdOutput, batch: Batch) -> Tensor:
+    def _supervised_step(self, output: SsdOutput, batch: Batch) -> Step:
+        return self.supervised_losses(output, batch).step(batch.labeled[batch.has_targets])
+
+    def _no_step(self) -> Step:
+        return Step(loss=no_loss(self), positives=None)
+
+    def supervised_losses(self, output: SsdOutput, batch: Batch) -> Losses:
         """MultiBox loss, of the network's heads, and ranking loss.
 
         Args:
@@ -138,16 +149,26 @@ class SsdDetector(AbstractTrainableDetector):
             class_loss=heads.classes.losses,
             box_loss=heads.boxes.losses,
         )
-        self.means.note("classification_loss", loss.classification)
-        self.means.note("localization_loss", loss.localization)
-        total = loss.classification + loss.localization
-        if self.loss_prediction is None:
-            return total
-        step, steps = steps_of(self)
-        # a pseudo-labeled image has no negatives, so its loss says less than that of a labeled one
-        ranking = self.loss_prediction.loss(output.of(labeled).maps, loss.per_image[labeled], step / steps)
-        self.means.note("ranking_loss", ranking)
-        return total + self.loss_prediction.weight * ranking
+        parts = {"classification_loss": loss.classification, "localization_loss": loss.localization}
+        for name, part in parts.items():
+            self.means.note(name, part)
+        if self.loss_prediction is not None:
+            step, steps = steps_of(self)
+            # a pseudo-labeled image has no negatives, so its loss says less than that of a labeled one
+            ranking = self.loss_prediction.loss(output.of(labeled).maps, loss.per_image[labeled], step / steps)
+            self.means.note("ranking_loss", ranking)
+            parts["ranking_loss"] = self.loss_prediction.weight * ranking
+        return Losses(parts, loss.per_image, self._positives(output, loss) if self.wants_positives else None)
+
+    @torch.no_grad()
+    def _positives(self, output: SsdOutput, loss: MultiboxLoss) -> Positives:
+        """Give the matched priors, by the softmax over all outputs."""
+        row, prior = loss.labels.nonzero(as_tuple=True)
+        labels, heads = loss.labels[row, prior], output.heads
+        posterior = posterior_of(heads.classes.logits(output.classes[row, prior]))
+        boxes = decode(heads.boxes.deltas(output.boxes[row, prior]).float(), self.priors[prior])
+        probs = posterior.gather(1, labels[:, None])[:, 0]
+        return Positives.of_boxes(row, labels - 1, probs, corners(boxes), corners(loss.boxes))
 
     def consistency_loss(self, consistency: FlipConsistency, output: SsdOutput, flipped: SsdOutput) -> Tensor:
         """Give the weighted consistency loss; the parts are logged without their weight."""

@@ -9,7 +9,7 @@ Axes: B images, P anchors or points over all maps, K classes, F width of the map
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,18 @@ from torchvision.ops import generalized_box_iou_loss
 from alpl.errors import ConfigError
 from alpl.losses.focal import BACKGROUND, focal_loss
 from alpl.networks.towers import Towers
+
+
+@final
+class MatchedLosses(NamedTuple):
+    """The losses of a dense detector, and what they are of; torchvision's networks pass it on as it is."""
+
+    parts: dict[str, Tensor]
+    """Scalars by the names of the outputs that they train."""
+    per_image: Tensor
+    """``Float[B]``: all parts of each image by itself, over its own positives; no gradients."""
+    matched: Sequence[Tensor]
+    """B of ``Long[P]``: the object of each anchor, or a code below 0 of one without."""
 
 
 class _DenseHeads(nn.Module):
@@ -95,7 +107,7 @@ class RetinaNetHeads(_DenseHeads):
         outputs: dict[str, Tensor],
         anchors: Sequence[Tensor],
         matched: Sequence[Tensor],
-    ) -> dict[str, Tensor]:
+    ) -> MatchedLosses:
         """Give the losses of matched anchors: each image's divided by its own positives, then the mean.
 
         Args:
@@ -107,8 +119,22 @@ class RetinaNetHeads(_DenseHeads):
         classes = _classes(targets, matched)
         positives = (classes >= 0).sum(1).clamp(min=1)
         sums = focal_loss(outputs["cls_logits"], classes, alpha=self.alpha, gamma=self.gamma)
-        boxes = self.regression_head.compute_loss(targets, outputs, anchors, matched)  # type: ignore[operator]
-        return {"classification": (sums / positives).mean(), "bbox_regression": boxes}
+        classification = sums / positives
+        boxes = self._box_losses(targets, outputs["bbox_regression"], anchors, matched)
+        parts = {"classification": classification.mean(), "bbox_regression": sum(boxes[1:], boxes[0]) / len(boxes)}
+        return MatchedLosses(parts, (classification + torch.stack(boxes)).detach(), matched)
+
+    def _box_losses(
+        self,
+        targets: Sequence[dict[str, Tensor]],
+        deltas: Tensor,
+        anchors: Sequence[Tensor],
+        matched: Sequence[Tensor],
+    ) -> list[Tensor]:
+        """Give B scalars; torchvision's own mean of them hides which image has which."""
+        ask = self.regression_head.compute_loss
+        images = zip(targets, deltas.split(1), anchors, matched, strict=True)
+        return [ask([one], {"bbox_regression": of_one}, [at], [match]) for one, of_one, at, match in images]  # type: ignore[operator]
 
 
 @final
@@ -150,7 +176,7 @@ class FcosHeads(_DenseHeads):
         outputs: dict[str, Tensor],
         anchors: Sequence[Tensor],
         matched: Sequence[Tensor],
-    ) -> dict[str, Tensor]:
+    ) -> MatchedLosses:
         """Give focal, generalized IoU and centerness loss, each divided by the positives of the whole batch.
 
         Boxes are decoded at the positives only: the others cost nothing. See :meth:`RetinaNetHeads.compute_loss`.
@@ -158,20 +184,22 @@ class FcosHeads(_DenseHeads):
         classes = _classes(targets, matched)
         row, point = (classes >= 0).nonzero(as_tuple=True)
         number = max(1, len(row))
-        classification = focal_loss(outputs["cls_logits"], classes, alpha=self.alpha, gamma=self.gamma).sum()
+        classification = focal_loss(outputs["cls_logits"], classes, alpha=self.alpha, gamma=self.gamma)
         pairs = zip(targets, matched, strict=True)
         boxes = torch.cat([target["boxes"][match[match >= 0]] for target, match in pairs])
         points = torch.stack(list(anchors))[row, point]
         predicted = self.box_coder.decode(outputs["bbox_regression"][row, point], points)
-        distance = generalized_box_iou_loss(predicted, boxes, reduction="sum")
+        distance = generalized_box_iou_loss(predicted, boxes)
         left, top, right, bottom = self.box_coder.encode(points, boxes).unbind(-1)
         aim = centerness_of(left, top, right, bottom)
-        centerness = binary_cross_entropy_with_logits(outputs["bbox_ctrness"][row, point, 0], aim, reduction="sum")
-        return {
-            "classification": classification / number,
-            "bbox_regression": distance / number,
-            "bbox_ctrness": centerness / number,
+        centerness = binary_cross_entropy_with_logits(outputs["bbox_ctrness"][row, point, 0], aim, reduction="none")
+        parts = {
+            "classification": classification.sum() / number,
+            "bbox_regression": distance.sum() / number,
+            "bbox_ctrness": centerness.sum() / number,
         }
+        of_images = classification.detach().index_add(0, row, (distance + centerness).detach())
+        return MatchedLosses(parts, of_images / (classes >= 0).sum(1).clamp(min=1), matched)
 
 
 def centerness_of(left: Tensor, top: Tensor, right: Tensor, bottom: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from alpl.boxes.anchors import anchor_generator
 from alpl.errors import ConfigError
+from alpl.losses.positives import Losses, Positives
 from alpl.networks.fpn import AbstractFpn
 from alpl.networks.heads import AbstractBoxHead, AbstractClassHead, Heads, PointBoxes, SoftmaxClasses
 from alpl.networks.proposals import ProposalRules, RegionSampling, propose
@@ -47,6 +48,19 @@ class RegionOutput(NamedTuple):
     def deltas(self) -> Tensor:
         """``Float32[R C 4]``, a box for every output."""
         return self.heads.boxes.deltas(self.boxes)
+
+
+class Sampled(NamedTuple):
+    """The proposals that a training step of the second stage is of, as torchvision gives them; lists of B."""
+
+    regions: list[Tensor]
+    """``Float[n 4]``."""
+    matched: list[Tensor]
+    """``Long[n]``, the object that each overlaps most; 0 also where the image has none."""
+    labels: list[Tensor]
+    """``Long[n]``, 0 for the background."""
+    aims: list[Tensor]
+    """``Float[n 4]`` deltas of the objects."""
 
 
 @final
@@ -180,8 +194,13 @@ class FasterRcnn(nn.Module):
         return RegionPredictor(self.num_features, num_classes, self._num_boxes * self.heads.boxes.num_values)
 
     def losses(
-        self, images: Tensor, sizes: Sequence[tuple[int, int]], targets: list[dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
+        self,
+        images: Tensor,
+        sizes: Sequence[tuple[int, int]],
+        targets: list[dict[str, Tensor]],
+        *,
+        tell_positives: bool = False,
+    ) -> Losses:
         """Give the four losses under torchvision's names.
 
         Those of the second stage are the heads': of classes the mean over the sampled proposals, of boxes the sum over
@@ -191,18 +210,37 @@ class FasterRcnn(nn.Module):
             images: ``Float[B 3 H W]``, padded.
             sizes: B of height and width of the images within.
             targets: B, each with "boxes" ``Float[n 4]`` and "labels" ``Long[n]``, 1 for the first class; n may be 0.
+            tell_positives: whether to tell of the sampled proposals with an object too.
         """
         maps = self.backbone(images)
         proposals, losses = propose(self.rpn, list(maps.values()), ImageList(images, list(sizes)), targets)
-        regions, _, labels, aims = self.roi_heads.select_training_samples(proposals, targets)
-        classes, boxes = self._predict(self.roi_heads.box_head(self.pool(maps, regions, images)))
-        labels, aims = torch.cat(labels), torch.cat(aims)
+        sampled = Sampled(*self.roi_heads.select_training_samples(proposals, targets))
+        classes, boxes = self._predict(self.roi_heads.box_head(self.pool(maps, sampled.regions, images)))
+        labels, aims = torch.cat(sampled.labels), torch.cat(sampled.aims)
         positive = (labels > 0).nonzero().flatten()
-        loss_boxes = self.heads.boxes.losses(boxes[positive, labels[positive]], aims[positive]).sum() / len(labels)
-        return losses | {
+        boxes = boxes[positive, labels[positive]]
+        parts = losses | {
             "loss_classifier": self.heads.classes.losses(classes, labels).mean(),
-            "loss_box_reg": loss_boxes,
+            "loss_box_reg": self.heads.boxes.losses(boxes, aims[positive]).sum() / len(labels),
         }
+        return Losses(
+            parts, None, self._positives(sampled, classes[positive], boxes, targets) if tell_positives else None
+        )
+
+    @torch.no_grad()
+    def _positives(
+        self, sampled: Sampled, classes: Tensor, boxes: Tensor, targets: list[dict[str, Tensor]]
+    ) -> Positives:
+        """``[n W]`` and ``[n X]``, what is said of the n sampled proposals with an object."""
+        chosen = [(labels > 0).nonzero().flatten() for labels in sampled.labels]
+        row = torch.cat([torch.full_like(kept, number) for number, kept in enumerate(chosen)])
+        regions = torch.cat([each[kept] for each, kept in zip(sampled.regions, chosen, strict=True)])
+        labels = torch.cat([each[kept] for each, kept in zip(sampled.labels, chosen, strict=True)])
+        matches = zip(targets, sampled.matched, chosen, strict=True)
+        objects = torch.cat([target["boxes"][match[kept]] for target, match, kept in matches])
+        probs = self.heads.classes.logits(classes).softmax(-1).gather(1, labels[:, None])[:, 0]
+        found = self.decode(self.heads.boxes.deltas(boxes), regions)
+        return Positives.of_boxes(row, labels - 1, probs, found, objects)
 
     def proposals(
         self, maps: OrderedDict[str, Tensor], images: Tensor, sizes: Sequence[tuple[int, int]]

@@ -130,6 +130,10 @@ def _history(made: MadeUp) -> Any:
     return torch.randint(made.num_classes, (_NUM_EPOCHS, len(made.index)), generator=made.draw).numpy()
 
 
+def _difficulty(made: MadeUp) -> Tensor:
+    return torch.rand(made.num_classes, generator=made.draw)
+
+
 def _class_counts(made: MadeUp) -> Tensor:
     return torch.randint(5, (made.num_classes,), generator=made.draw)
 
@@ -197,6 +201,14 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(Need.LABELEDNESS, "labeledness", "image", "partner", _unit_values, "a partner does"),
     Field(Need.HISTORY, "history", "epoch", "tracker", _history, "add callbacks=tracking"),
+    Field(
+        Need.DIFFICULTY,
+        "difficulty",
+        "class",
+        "tracker",
+        _difficulty,
+        "RetinaNet, FCOS, SSD and Faster R-CNN do with callbacks=tracking",
+    ),
     Field(Need.CLASS_COUNTS, "class_counts", "class", "data", _class_counts),
     Field(Need.SIZES, "sizes", "image", "data", _sizes),
     Field(Need.TARGETS, "targets", "image", "oracle", _targets),

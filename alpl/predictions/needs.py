@@ -29,6 +29,8 @@ class Need(Flag):
     """Aleatoric and epistemic uncertainty of class and box of every instance, from a mixture head (AL-MDN)."""
     HISTORY = auto()
     """The predicted label of every unlabeled image after every epoch."""
+    DIFFICULTY = auto()
+    """How hard each class was at the end of the training."""
     LABELED = auto()
     """The same predictions for the labeled images."""
     CLASS_COUNTS = auto()

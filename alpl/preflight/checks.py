@@ -91,6 +91,8 @@ def missing_needs(experiment: Experiment, needs: Need, module: AbstractTrainable
         provided |= experiment.partner.provides
     if Need.BOXES in module.provides:  # a history is of one class an image, and a detector tells none
         provided &= ~Need.HISTORY
+    if not module.tells_positives:
+        provided &= ~Need.DIFFICULTY
     return needs & ~provided
 
 

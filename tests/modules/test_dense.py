@@ -127,7 +127,7 @@ def test_losses_are_those_of_torchvision(make):
     freeze_norm(module.network, reference)
     expected = reference(images, [{"boxes": each.boxes, "labels": each.labels} for each in objects])
     batch = batch_of(images, objects=objects, resize=lambda image: image)
-    loss = module.training_step(batch, 0)
+    loss = module.training_step(batch, 0)["loss"]
     torch.testing.assert_close(loss, sum(expected.values()))
     for name, ours in module.loss_names.items():
         assert expected[name].item() > 0
@@ -147,10 +147,10 @@ def test_only_images_with_targets_are_trained_on(make):
     alone = batch._replace(
         images=batch.images[chosen], shapes=batch.shapes[chosen], labeled=torch.tensor([True, True]), pseudo=None
     )
-    losses = [module.training_step(each, 0) for each in (batch, alone)]
+    losses = [module.training_step(each, 0)["loss"] for each in (batch, alone)]
     assert torch.equal(*losses) and losses[0] > 0
     nothing = batch_of(images, [False] * 4)
-    loss = module.training_step(nothing, 0)
+    loss = module.training_step(nothing, 0)["loss"]
     loss.backward()
     assert loss == 0 and all(p.grad is not None and not p.grad.any() for p in module.parameters())
 
@@ -159,7 +159,7 @@ def test_only_images_with_targets_are_trained_on(make):
 def test_images_without_objects_alone_have_a_loss_of_the_background(make):
     module = make()
     module.log = lambda *arguments, **options: None
-    loss = module.training_step(batch_of(images_of()[:2], objects=[Objects.none()] * 2), 0)
+    loss = module.training_step(batch_of(images_of()[:2], objects=[Objects.none()] * 2), 0)["loss"]
     loss.backward()
     assert loss > 0 and all(bool(p.grad.isfinite().all()) for p in module.parameters() if p.grad is not None)
 
@@ -169,7 +169,7 @@ def test_half_precision_gives_finite_losses_and_exact_anchors(make):
     module, batch = make(), batch_of(images_of(), objects=[objects_of(3, n) for n in range(4)])
     module.log = lambda *arguments, **options: None
     with torch.autocast("cpu", torch.bfloat16):
-        loss = module.training_step(batch, 0)
+        loss = module.training_step(batch, 0)["loss"]
         output = module.output_of(module.network.backbone(batch.images), batch.images)
     loss.backward()
     assert bool(loss.isfinite()) and all(bool(p.grad.isfinite().all()) for p in module.parameters())

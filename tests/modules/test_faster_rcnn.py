@@ -142,7 +142,7 @@ def test_losses_and_gradients_are_those_of_torchvision():
     torch.manual_seed(7)
     expected = reference(images, [{"boxes": each.boxes, "labels": each.labels + 1} for each in objects])
     torch.manual_seed(7)
-    loss = module.training_step(batch_of(images, objects=objects, resize=lambda image: image), 0)
+    loss = module.training_step(batch_of(images, objects=objects, resize=lambda image: image), 0)["loss"]
     torch.testing.assert_close(loss, sum(expected.values()))
     for name, ours in LOSS_NAMES.items():
         assert float(expected[name].detach()) > 0
@@ -163,16 +163,16 @@ def test_only_images_with_targets_are_trained_on():
     losses = []
     for each in (batch, alone):
         torch.manual_seed(3)
-        losses.append(module.training_step(each, 0))
+        losses.append(module.training_step(each, 0)["loss"])
     assert torch.equal(*losses) and losses[0] > 0
-    loss = module.training_step(batch_of(images, [False] * 4), 0)
+    loss = module.training_step(batch_of(images, [False] * 4), 0)["loss"]
     loss.backward()
     assert loss == 0 and all(p.grad is not None and not p.grad.any() for p in module.parameters())
 
 
 def test_images_without_objects_alone_have_a_loss_of_the_background():
     module = detector()
-    loss = module.training_step(batch_of(images_of()[:2], objects=[Objects.none()] * 2), 0)
+    loss = module.training_step(batch_of(images_of()[:2], objects=[Objects.none()] * 2), 0)["loss"]
     loss.backward()
     assert module.means["localization_loss"].compute() == 0 and loss > 0
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in module.parameters())

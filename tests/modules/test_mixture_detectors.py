@@ -87,7 +87,7 @@ def test_the_loss_is_eq_6_with_one_draw_for_mining_and_loss(name):
     output = module.network(batch.images)
     classes, boxes = output.classes.double().tolist(), output.boxes.double().tolist()
     torch.manual_seed(7)
-    found = module.training_step(batch, 0)
+    found = module.training_step(batch, 0)["loss"]
     torch.manual_seed(7)
     shared = name != "as_released"
     shape = (*output.classes.shape[:2], 1 if shared else components, NUM_CLASSES + 1)
@@ -103,7 +103,7 @@ def test_without_an_object_the_loss_is_zero_and_every_parameter_has_a_gradient()
     for heads in (GMM, EFF, RELEASED):
         module = ssd(heads).train()
         empty = batch_of()._replace(targets=FlatObjects.join([Objects.none()] * 3))
-        loss = module.training_step(empty, 0)
+        loss = module.training_step(empty, 0)["loss"]
         loss.backward()
         assert loss == 0 and all(p.grad is not None and not p.grad.any() for p in module.parameters())
 
@@ -113,7 +113,7 @@ def test_every_parameter_is_trained(heads):
     module = ssd(heads).train()
     boxes = torch.tensor([[2.0, 3, 8, 9], [14, 14, 26, 26], [0, 0, 16, 16], [4, 4, 28, 28]])  # one of each map
     every = Objects(boxes, torch.arange(4) % NUM_CLASSES, torch.zeros(4, dtype=torch.bool))
-    module.training_step(batch_of()._replace(targets=FlatObjects.join([every] * 3)), 0).backward()
+    module.training_step(batch_of()._replace(targets=FlatObjects.join([every] * 3)), 0)["loss"].backward()
     missing = [name for name, p in module.named_parameters() if p.grad is None or not p.grad.any()]
     assert not missing, missing
 
@@ -126,7 +126,7 @@ def test_training_in_bfloat16_is_finite(heads, scale):
         for head in (*module.network.class_heads, *module.network.box_heads):
             head.weight.mul_(scale / 60)
     with torch.autocast("cpu", torch.bfloat16):
-        loss = module.training_step(batch_of(), 0)
+        loss = module.training_step(batch_of(), 0)["loss"]
     loss.backward()
     assert loss.isfinite() and all(p.grad.isfinite().all() for p in module.parameters())
 
@@ -199,7 +199,7 @@ def test_views_ensembles_consistency_and_loss_prediction_come_with_the_detector(
     options = {"consistency": FlipConsistency(), "loss_prediction": LossPrediction, "num_passes": 3}
     module = ssd(GMM, dropout=0.5, **options).train()
     module._trainer = type("Trainer", (), {"global_step": 1, "estimated_stepping_batches": 4})()
-    module.training_step(batch_of(), 0).backward()
+    module.training_step(batch_of(), 0)["loss"].backward()
     assert all(p.grad is not None for p in module.parameters())
     with torch.no_grad():
         module.eval()
@@ -259,7 +259,7 @@ def test_losses_of_the_second_stage(heads, monkeypatch):
     network.roi_heads.box_predictor.register_forward_hook(lambda layer, given, out: said.append(out))
     objects = [batch.targets.of(row) for row in range(3)]
     targets = [{"boxes": each.boxes * 3, "labels": each.labels + 1} for each in objects]
-    losses = network.losses(batch.images, [(96, 96)] * 3, targets)
+    losses = network.losses(batch.images, [(96, 96)] * 3, targets).parts
     labels, aims = torch.cat(taken[0][2]), torch.cat(taken[0][3])
     classes, boxes = said[0][0], said[0][1].view(len(labels), NUM_CLASSES, 48)  # no box of the background
     positive = (labels > 0).nonzero().flatten().tolist()

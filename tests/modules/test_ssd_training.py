@@ -105,12 +105,12 @@ def _total_reference(module, batch, kinds, pairing):
 def test_the_loss_is_that_of_the_equations(kinds, pairing):
     module, batch = detector(consistency=pairing and FlipConsistency(pairing)), batch_of(kinds)
     expected = _total_reference(module, batch, kinds, pairing)
-    assert module.training_step(batch, 0).item() == pytest.approx(expected, rel=1e-4)
+    assert module.training_step(batch, 0)["loss"].item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_parts_are_logged_before_their_weight():
     module, batch = detector(consistency=FlipConsistency(weight=0.25, ramp="as_released")), batch_of()
-    total = module.training_step(batch, 0).item()
+    total = module.training_step(batch, 0)["loss"].item()
     parts = {name: mean.compute().item() for name, mean in module.means.items()}
     consistency = parts["class_consistency"] + parts["box_consistency"]
     weight = 0.25 * math.exp(-5 * (1 - (10 / 40) / (32 / 120)) ** 2)
@@ -126,7 +126,7 @@ def test_the_parts_are_logged_before_their_weight():
 def test_without_targets_there_is_still_the_consistency(pairing):
     module = detector(consistency=FlipConsistency(pairing), loss_prediction=LossPrediction)
     batch = batch_of([UNLABELED] * 3)
-    loss = module.training_step(batch, 0)
+    loss = module.training_step(batch, 0)["loss"]
     loss.backward()
     assert loss > 0 and all(p.grad is not None for p in module.parameters())
     assert any(p.grad.any() for p in module.network.parameters())
@@ -137,7 +137,7 @@ def test_images_without_objects_have_no_positives_and_a_zero_loss():
     empty = FlatObjects.join([Objects.none(), Objects.none()])
     for kinds in ([LABELED] * 2, [PSEUDO, LABELED]):
         module = detector(loss_prediction=LossPrediction)
-        loss = module.training_step(batch_of(kinds)._replace(targets=empty), 0)
+        loss = module.training_step(batch_of(kinds)._replace(targets=empty), 0)["loss"]
         loss.backward()
         ranking = module.means["ranking_loss"].compute()
         assert loss == ranking and all(p.grad is not None for p in module.parameters())
@@ -148,7 +148,7 @@ def test_without_consistency_unlabeled_images_are_not_looked_at():
     other = batch._replace(images=batch.images.clone())
     other.images[[0, 3]] = torch.nan
     first, second = detector(), detector()
-    assert torch.equal(first.training_step(batch, 0), second.training_step(other, 0))
+    assert torch.equal(first.training_step(batch, 0)["loss"], second.training_step(other, 0)["loss"])
     assert all(torch.equal(a, b) for a, b in zip(first.buffers(), second.buffers(), strict=True))
 
 
@@ -161,9 +161,9 @@ def test_a_joint_pass_counts_once_in_batch_norm():
 
 def test_half_precision_gives_finite_losses():
     options = {"consistency": FlipConsistency(), "loss_prediction": LossPrediction}
-    module, single = detector(**options), detector(**options).training_step(batch_of(), 0)
+    module, single = detector(**options), detector(**options).training_step(batch_of(), 0)["loss"]
     with torch.autocast("cpu", torch.bfloat16):
-        loss = module.training_step(batch_of(), 0)
+        loss = module.training_step(batch_of(), 0)["loss"]
     loss.backward()
     assert loss.isfinite() and loss.item() == pytest.approx(single.item(), rel=0.1)
     assert all(p.grad.isfinite().all() for p in module.parameters())
@@ -193,13 +193,13 @@ def test_the_ranking_loss_is_that_of_the_labeled_images(detach_after, reaches):
             output.logits.tolist(), output.deltas.tolist(), targets, twin.priors.tolist(), kinds[:4]
         )
         ranking = ranking_loss(twin.loss_prediction(output.maps)[[0, 2]], torch.tensor([each[0], each[2]]))
-    loss = module.training_step(batch, 0)
+    loss = module.training_step(batch, 0)["loss"]
     assert ranking > 0 and loss.item() == pytest.approx(sum(terms) + 0.5 * ranking.item(), rel=1e-4)
 
     plain = detector()
     plain.load_state_dict(twin.state_dict(), strict=False)
     loss.backward()
-    plain.training_step(batch, 0).backward()  # the same network without the module
+    plain.training_step(batch, 0)["loss"].backward()  # the same network without the module
     pairs = zip(module.network.parameters(), plain.network.parameters(), strict=True)
     same = all(torch.allclose(a.grad, b.grad, rtol=1e-4, atol=1e-6) for a, b in pairs)
     assert same != reaches

@@ -7,6 +7,7 @@ import torch
 from padded_scenes import batch_of, images_of, objects_of
 
 from alpl.errors import ConfigError
+from alpl.losses.positives import Losses
 from alpl.metrics.voc_ap import VOCAveragePrecision
 from alpl.modules.detector import Suppression
 from alpl.modules.supervised import AbstractSupervisedDetector
@@ -30,7 +31,7 @@ class Detector(AbstractSupervisedDetector):
     def losses_of(self, images, sizes, objects):
         self.seen.append((images, sizes, objects))
         number = sum(len(each) for each in objects)
-        return {"theirs_b": self.weight * number, "theirs_a": self.weight * images.mean()}
+        return Losses({"theirs_b": self.weight * number, "theirs_a": self.weight * images.mean()}, None, None)
 
     def log(self, name, value, **options):
         assert options == {"on_step": False, "on_epoch": True}
@@ -50,7 +51,7 @@ PSEUDO = torch.tensor([False, False, False, True])
 def test_the_images_with_targets_are_asked_about_with_their_sizes_and_objects():
     module, objects = Detector(), [objects_of(2, 0), objects_of(3, 1)]
     batch = batch_of(images_of(), [False, True, False, False], objects, PSEUDO)
-    loss = module.training_step(batch, 0)
+    loss = module.training_step(batch, 0)["loss"]
     ((images, sizes, seen),) = module.seen
     assert torch.equal(images, batch.images[[1, 3]]) and torch.equal(sizes, batch.shapes[[1, 3]])
     assert sizes.tolist() == [[200, 66], [90, 200]]  # of a padded input of 224 x 224
@@ -74,7 +75,7 @@ def test_the_means_of_the_losses_are_logged_in_every_step():
     module = Detector()
     batches = [batch_of(images_of(), objects=[objects_of(number, 0)] * 4) for number in (1, 3)]
     batches.insert(1, batch_of(images_of(), [False] * 4))
-    losses = [module.training_step(batch, 0) for batch in batches]
+    losses = [module.training_step(batch, 0)["loss"] for batch in batches]
     assert [name for name, _ in module.logged] == ["train/pixels_loss", "train/objects_loss"] * 3
     assert all(value is module.means[name.removeprefix("train/")] for name, value in module.logged)
     assert module.means["objects_loss"].compute() == (2 * 4 + 2 * 12) / 2

@@ -86,9 +86,8 @@ def test_anchors_and_proposals_are_exact_in_half_precision():
         assert maps[0].dtype == torch.bfloat16 and anchors.dtype == torch.float32 and torch.equal(anchors, exact)
         sizes = SimpleNamespace(tensors=images, image_sizes=[(512, 512)])
         (proposals,), _ = propose(network.rpn, maps, sizes, None)
-        losses = network.train().losses(
-            images, [(512, 512)], [{"boxes": torch.tensor([[301.0, 301.0, 330.0, 340.0]]), "labels": torch.tensor([1])}]
-        )
+        targets = [{"boxes": torch.tensor([[301.0, 301.0, 330.0, 340.0]]), "labels": torch.tensor([1])}]
+        losses = network.train().losses(images, [(512, 512)], targets).parts
     assert proposals.dtype == torch.float32 and bool((proposals != proposals.bfloat16().float()).any())
     assert all(loss.dtype == torch.float32 and bool(loss.isfinite()) for loss in losses.values())
     sum(losses.values()).backward()

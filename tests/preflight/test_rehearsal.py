@@ -13,6 +13,7 @@ from alpl.acquisition import (
     Ccms,
     Context,
     DetectionUncertainty,
+    DifficultyWeights,
     Entropy,
     GlobalSimilarity,
     KCenter,
@@ -32,6 +33,7 @@ DETECTOR = Need.POSTERIOR | Need.IMAGE_FEATURES | Need.FEATURES | Need.VIEWS | N
 
 WRAPPED = {  # what those that wrap others are tried with
     "ClassBalanced": {"ranking": Entropy()},
+    "ClassWeighted": {"ranking": DetectionUncertainty(), "weights": DifficultyWeights()},
     "Dbal": {"ranking": Entropy()},
     "PseudoLabelBalanced": {"ranking": Entropy()},
     "Medoids": {"similarity": Ccms()},
@@ -39,7 +41,7 @@ WRAPPED = {  # what those that wrap others are tried with
     "ObjectNoris": {"information": DetectionUncertainty("least_confidence")},
     "Then": {"first": RandomSampling(), "second": KCenter()},
 }
-OF_DETECTIONS = ("DetectionUncertainty", "FlipInconsistency", "Medoids", "ObjectNoris")
+OF_DETECTIONS = ("ClassWeighted", "DetectionUncertainty", "FlipInconsistency", "Medoids", "ObjectNoris")
 
 OURS = [
     getattr(package, name)
