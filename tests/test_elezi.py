@@ -28,7 +28,8 @@ WRITTEN = PART | {
     "pairing": "as_written", "pairs": "matched", "compare": "recoded", "detach_targets": False, "ramp": None,
 }  # fmt: skip
 RELEASED = PART | {
-    "pairing": "as_released", "pairs": "foreground", "compare": "offsets", "detach_targets": True, "ramp": "as_released",
+    "pairing": "as_released", "pairs": "foreground", "compare": "offsets", "detach_targets": True,
+    "ramp": "as_released",
 }  # fmt: skip
 NOT_SWEPT = {"elezi_as_released"}  # the released code, beside the rows of the paper
 
