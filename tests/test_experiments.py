@@ -105,7 +105,7 @@ def test_rows_are_what_the_papers_say() -> None:
     assert (ppal.trainer.max_epochs, ppal.trainer.gradient_clip_val, ppal.data.batch_size) == (26, 35.0, 8)
     assert (ppal.model.optimizer.lr, ppal.model.scheduler.milestones) == (0.002, [20])
     assert (ppal.acquisition.ratio, ppal.acquisition.second.iterations) == (4.0, 100)
-    assert (ppal.acquisition.first.reduction, ppal.acquisition.first.of) == ("sum", "score")
+    assert (ppal.acquisition.first.reduction, ppal.acquisition.first.of) == ("sum", "auto")
     assert (noris.schedule.initial.size, noris.schedule.budget, noris.schedule.cycles) == (1000, 1000, 7)
     assert noris.warm_start and (noris.trainer.max_epochs, noris.model.optimizer.lr) == (50, 1e-3)
     assert noris.model.optimizer._target_ == "torch.optim.Adam"
