@@ -76,8 +76,8 @@ class DetectionUncertainty(AbstractObjectRanking):
         normalize: divide the entropy by its largest value, see :func:`normalized_entropy`.
         of: what p is: ``posterior``, or ``mean_of_views``, the mean over dropout passes or members. Elezi et al.'s rows
             "MC-dropout" and "Ensemble" are the entropy of that mean. An ensemble's posterior is its mean already.
-            Or whether the detection is what it says, as PPAL measures the detections of one-stage detectors (Eq. 5, C' =
-            2): ``class``: :math:`(p_i, 1 - p_i)` of its class's probability; ``score``: of its score, which with a
+            Or whether the detection is what it says, as PPAL measures those of one-stage detectors (Eq. 5, C' = 2):
+            ``class``: :math:`(p_i, 1 - p_i)` of its class's probability; ``score``: of its score, which with a
             centerness is another number. ``auto``: what the head decides: of K independent outputs ``class``, else
             ``posterior`` (C' = C + 1 where there is a background).
 
