@@ -16,6 +16,7 @@ from alpl.acquisition.object_ranking import (
     value_of,
 )
 from alpl.acquisition.two_way import beyond_the_first, class_probabilities, two_way
+from alpl.boxes.valid_boxes import valid_boxes
 from alpl.errors import ConfigError
 from alpl.predictions import Form, Need, Posterior, uncertainty
 from alpl.predictions.reduce import Reduction, check_reduction
@@ -81,6 +82,9 @@ class DetectionUncertainty(AbstractObjectRanking):
             centerness is another number. ``auto``: what the head decides: of K independent outputs ``class``, else
             ``posterior`` (C' = C + 1 where there is a background).
 
+        valid: which detections can count: ``as_written``: all; ``as_released``: those that PPAL's code looks at, see
+            :func:`alpl.boxes.valid_boxes.valid_boxes`.
+
     Raises:
         ConfigError: a value is unknown, out of range, or ``normalize`` is asked for another measure than the entropy,
             or ``posterior`` of more than two ways.
@@ -94,6 +98,7 @@ class DetectionUncertainty(AbstractObjectRanking):
         score_thresh: float = 0.0,
         normalize: bool = False,
         of: _Source = "posterior",
+        valid: Literal["as_written", "as_released"] = "as_written",
     ) -> None:
         if measure not in _MEASURES:
             raise ConfigError(f"measure must be one of {', '.join(_MEASURES)}, got {measure!r}")
@@ -109,11 +114,14 @@ class DetectionUncertainty(AbstractObjectRanking):
             raise ConfigError(f"of must be one of {', '.join(_SOURCES)}, got {of!r}")
         if measure == "posterior" and of not in ("score", "class"):
             raise ConfigError(f"of must be score or class for measure 'posterior', got {of!r}")
+        if valid not in ("as_written", "as_released"):
+            raise ConfigError(f"valid must be as_written or as_released, got {valid!r}")
         super().__init__(reduction, empty)
         self.measure = normalized_entropy if normalize else _MEASURES[measure]
         self.score_thresh = check_score_thresh(score_thresh)
         self.of = of
-        self.needs = _SOURCES[of]
+        self.filters = valid == "as_released"
+        self.needs = _SOURCES[of] | (Need.BOXES | Need.SIZES if self.filters else Need.NOTHING)
 
     def object_values(self, context: Context) -> ObjectValues:
         """Measure the detections that reach the threshold.
@@ -124,9 +132,9 @@ class DetectionUncertainty(AbstractObjectRanking):
         predictions, posterior = context.predictions, context.predictions.posterior
         if self.of == "class" or (self.of == "auto" and posterior is not None and posterior.form is Form.SIGMOID):
             said = class_probabilities(predictions)
-            chosen = (said >= self.score_thresh).nonzero().flatten()
+            chosen = self._valid((said >= self.score_thresh).nonzero().flatten(), context)
             return ObjectValues(chosen, self.measure(two_way(said[chosen])))
-        chosen = confident(predictions, self.score_thresh)
+        chosen = self._valid(confident(predictions, self.score_thresh), context)
         if self.of in ("posterior", "auto"):
             assert posterior is not None, "Need.POSTERIOR was declared"
             return ObjectValues(chosen, value_of(self.measure, posterior, chosen))
@@ -136,6 +144,15 @@ class DetectionUncertainty(AbstractObjectRanking):
             return ObjectValues(chosen, self.measure(two_way(predictions.scores[chosen])))
         assert predictions.views is not None, "Need.VIEWS was declared"
         return ObjectValues(chosen, value_of(self._of_mean, predictions.views, chosen))
+
+    def _valid(self, chosen: Tensor, context: Context) -> Tensor:
+        """``Long[J]``: those whose boxes count."""
+        if not self.filters:
+            return chosen
+        predictions, sizes = context.predictions, context.sizes
+        assert predictions.boxes is not None and sizes is not None, "Need.BOXES and Need.SIZES were declared"
+        row = predictions.row[chosen]
+        return chosen[valid_boxes(predictions.boxes[chosen], sizes.to(row.device)[row])]
 
     def _of_mean(self, views: Posterior) -> Tensor:
         return self.measure(Posterior(views.probs.mean(0), views.form))

@@ -122,6 +122,20 @@ def test_measures_of_table_3_rank_otherwise_than_of_two_ways():
     assert of("margin", "posterior") == pytest.approx([1 - 0.3, 1 - 0.1, 1 - 0.4])  # of the two largest classes
 
 
+@pytest.mark.parametrize("of", ["posterior", "class", "score"])
+def test_the_released_code_s_filter_leaves_small_and_narrow_boxes_out(of):
+    row, probs = [0, 0, 1, 1], [[0.9], [0.5], [0.5], [0.8]]
+    context = _labeled([0] * 4, row, probs, [0.9, 0.5, 0.5, 0.8], number=2, form=Form.SIGMOID)
+    boxes = torch.tensor([[0, 0, 30, 30], [0, 0, 12, 12], [0, 0, 90, 17], [80, 0, 130, 40]], dtype=torch.float32)
+    object.__setattr__(context.unlabeled, "boxes", boxes)
+    object.__setattr__(context, "sizes", torch.tensor([[50, 50], [50, 100]]))
+    acquisition = DetectionUncertainty(reduction="sum", of=of, valid="as_released")
+    assert Need.BOXES | Need.SIZES in acquisition.needs and Need.SIZES not in DetectionUncertainty(of=of).needs
+    assert acquisition.utility(context).tolist() == pytest.approx([_binary(0.9), _binary(0.8)])
+    everything = DetectionUncertainty(reduction="sum", of=of).utility(context).tolist()
+    assert everything == pytest.approx([_binary(0.9) + LOG2, LOG2 + _binary(0.8)])
+
+
 def test_each_measure_by_hand():
     context = _context([0, 1, 2], [HALF, EVEN, QUARTER], number=3)
 
@@ -238,6 +252,7 @@ def test_one_output_is_certain_unless_it_is_independent():
         ({"measure": "bald"}, "measure must be one of entropy, margin, least_confidence, posterior, got 'bald'"),
         ({"of": "views"}, "of must be one of posterior, mean_of_views, score, class, auto, got 'views'"),
         ({"measure": "posterior", "of": "auto"}, "of must be score or class for measure 'posterior', got 'auto'"),
+        ({"valid": True}, "valid must be as_written or as_released, got True"),
         ({"reduction": "median"}, "reduction must be one of max, mean, sum, got 'median'"),
         ({"empty": math.nan}, "empty must be finite, got nan"),
         ({"score_thresh": 1.1}, r"score_thresh must be in \[0, 1\], got 1.1"),
