@@ -120,6 +120,15 @@ def test_rows_are_what_the_papers_say() -> None:
     assert half.schedule.initial._target_.endswith("BalancedInitial") and half.data.augment[0].scale == [0.08, 1.0]
 
 
+def test_the_two_names_of_noris_row_for_detection_differ_in_the_metric_alone() -> None:
+    """Tables 5 and 6 by the equations, Table 4 by the supplement, which says that they are one row."""
+    written, supplement = (
+        OmegaConf.load(CONF / "acquisition" / f"{name}.yaml") for name in ("noris_objects", "noris_euclidean_maximum")
+    )
+    assert (written.metric, supplement.metric) == ("squared_euclidean", "euclidean")
+    assert OmegaConf.merge(written, {"metric": "euclidean"}) == supplement
+
+
 def leaves() -> list[str]:
     return sorted(
         str(path.relative_to(CONF).with_suffix(""))
