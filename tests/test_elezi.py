@@ -23,6 +23,14 @@ PRINTED = {
 }
 TABLES = sorted(PRINTED)
 SMOKE = ("scale=smoke", "seed=0")
+PART = {"_target_": "alpl.modules.consistency.FlipConsistency"}
+WRITTEN = PART | {
+    "pairing": "as_written", "pairs": "matched", "compare": "recoded", "detach_targets": False, "ramp": None,
+}  # fmt: skip
+RELEASED = PART | {
+    "pairing": "as_released", "pairs": "foreground", "compare": "offsets", "detach_targets": True,
+    "ramp": "as_released",
+}  # fmt: skip
 NOT_SWEPT = {"elezi_as_released"}  # the released code, beside the rows of the paper
 
 
@@ -76,14 +84,14 @@ def test_rows_are_what_the_paper_says() -> None:
     ours = checked("experiment=elezi/table1", "method=elezi")
     assert (ours.acquisition.measure, ours.acquisition.score_thresh) == ("product", 0.5)
     assert (ours.pseudo_labels.score_thresh, ours.data.labeled_fraction) == (0.99, 0.5)
-    assert (ours.model.consistency.pairing, ours.model.consistency.ramp) == ("as_written", None)
+    assert ours.model.consistency == WRITTEN
     assert ours.schedule.initial.size == 2000
     everything = checked("experiment=elezi/table2", "method=elezi_no_tau1")
     assert (everything.acquisition.score_thresh, everything.pseudo_labels.score_thresh) == (0.0, 0.99)
     assert everything.schedule.initial.size == 5000 and everything.model.layout.min_sizes[0] == 21
     released = checked("experiment=elezi/table1", "method=elezi_as_released")
     assert (released.acquisition.measure, released.acquisition.candidates) == ("two_stage", 3000)
-    assert (released.model.consistency.pairing, released.model.consistency.ramp) == ("as_released", "as_released")
+    assert released.model.consistency == RELEASED
     combined = checked("experiment=elezi/table3", "method=ssl_combined")
     assert combined.pseudo_labels is None and combined.acquisition.score_thresh == 0.0
     random = checked("experiment=elezi/table1", "method=random")

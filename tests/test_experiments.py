@@ -115,7 +115,7 @@ def test_rows_are_what_the_papers_say() -> None:
     assert (ppal.trainer.max_epochs, ppal.trainer.gradient_clip_val, ppal.data.batch_size) == (26, 35.0, 8)
     assert (ppal.model.optimizer.lr, ppal.model.scheduler.milestones) == (0.002, [20])
     assert (ppal.acquisition.ratio, ppal.acquisition.second.iterations) == (4.0, 100)
-    assert (ppal.acquisition.first.reduction, ppal.acquisition.first.of) == ("sum", "score")
+    assert (ppal.acquisition.first.reduction, ppal.acquisition.first.of) == ("sum", "auto")
     assert (noris.schedule.initial.size, noris.schedule.budget, noris.schedule.cycles) == (1000, 1000, 7)
     assert noris.warm_start and (noris.trainer.max_epochs, noris.model.optimizer.lr) == (50, 1e-3)
     assert noris.model.optimizer._target_ == "torch.optim.Adam"
@@ -128,6 +128,15 @@ def test_rows_are_what_the_papers_say() -> None:
     assert (balance.acquisition.weight, balance.schedule.budget, balance.data.long_tail.reserved) == (2.0, 2500, 0.1)
     assert (half.schedule.initial.size, half.schedule.budget, half.schedule.cycles) == ("10%", "10%", 4)
     assert half.schedule.initial._target_.endswith("BalancedInitial") and half.data.augment[0].scale == [0.08, 1.0]
+
+
+def test_the_two_names_of_noris_row_for_detection_differ_in_the_metric_alone() -> None:
+    """Tables 5 and 6 by the equations, Table 4 by the supplement, which says that they are one row."""
+    written, supplement = (
+        OmegaConf.load(CONF / "acquisition" / f"{name}.yaml") for name in ("noris_objects", "noris_euclidean_maximum")
+    )
+    assert (written.metric, supplement.metric) == ("squared_euclidean", "euclidean")
+    assert OmegaConf.merge(written, {"metric": "euclidean"}) == supplement
 
 
 def leaves() -> list[str]:

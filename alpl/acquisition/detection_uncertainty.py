@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, final
+from typing import Literal, TypeAlias, final
 
-import torch
 from torch import Tensor
 
 from alpl.acquisition.base import Context
@@ -16,6 +15,8 @@ from alpl.acquisition.object_ranking import (
     confident,
     value_of,
 )
+from alpl.acquisition.two_way import beyond_the_first, class_probabilities, two_way
+from alpl.boxes.valid_boxes import valid_boxes
 from alpl.errors import ConfigError
 from alpl.predictions import Form, Need, Posterior, uncertainty
 from alpl.predictions.reduce import Reduction, check_reduction
@@ -24,8 +25,16 @@ _MEASURES = {
     "entropy": uncertainty.entropy,
     "margin": uncertainty.margin,
     "least_confidence": uncertainty.least_confidence,
+    "posterior": beyond_the_first,
 }
-_SOURCES = {"posterior": Need.POSTERIOR, "mean_of_views": Need.VIEWS, "score": Need.BOXES}
+_SOURCES = {
+    "posterior": Need.POSTERIOR,
+    "mean_of_views": Need.VIEWS,
+    "score": Need.BOXES,
+    "class": Need.POSTERIOR,
+    "auto": Need.POSTERIOR,
+}
+_Source: TypeAlias = Literal["posterior", "mean_of_views", "score", "class", "auto"]
 
 
 def normalized_entropy(posterior: Posterior) -> Tensor:
@@ -58,28 +67,38 @@ class DetectionUncertainty(AbstractObjectRanking):
     Args:
         measure: m: ``entropy`` (in nats), ``margin`` (one minus the difference of the two largest outputs) or
             ``least_confidence`` (one minus the largest foreground probability);
-            see :mod:`alpl.predictions.uncertainty`.
+            see :mod:`alpl.predictions.uncertainty`. ``posterior``: :math:`1 - s`, for ``score`` and ``class`` alone.
+            PPAL Table 3 is read as ``posterior`` of the class and ``margin`` of the posterior: of two ways margin and
+            least confidence, :math:`\min(s, 1 - s)`, rank alike.
         reduction: ``max``, ``mean`` or ``sum`` over the detections of an image.
         empty: what an image without such a detection gets.
-        score_thresh: the least score of a detection that counts; 0 for all.
+        score_thresh: the least score of a detection that counts, or the least probability where that is what p is;
+            0 for all.
         normalize: divide the entropy by its largest value, see :func:`normalized_entropy`.
         of: what p is: ``posterior``, or ``mean_of_views``, the mean over dropout passes or members. Elezi et al.'s rows
             "MC-dropout" and "Ensemble" are the entropy of that mean. An ensemble's posterior is its mean already.
-            Or ``score``: :math:`(s_i, 1 - s_i)`, whether the detection is what it says, as PPAL measures the
-            detections of one-stage detectors (Eq. 5, C' = 2).
+            Or whether the detection is what it says, as PPAL measures those of one-stage detectors (Eq. 5, C' = 2):
+            ``class``: :math:`(p_i, 1 - p_i)` of its class's probability; ``score``: of its score, which with a
+            centerness is another number. ``auto``: what the head decides: of K independent outputs ``class``, else
+            ``posterior`` (C' = C + 1 where there is a background).
+
+        valid: which detections can count: ``as_written``: all; ``as_released``: those that PPAL's code looks at, see
+            :func:`alpl.boxes.valid_boxes.valid_boxes`.
 
     Raises:
-        ConfigError: a value is unknown, out of range, or ``normalize`` is asked for another measure than the entropy.
+        ConfigError: a value is unknown, out of range, or ``normalize`` is asked for another measure than the entropy,
+            or ``posterior`` of more than two ways.
     """
 
     def __init__(
         self,
-        measure: Literal["entropy", "margin", "least_confidence"] = "entropy",
+        measure: Literal["entropy", "margin", "least_confidence", "posterior"] = "entropy",
         reduction: Reduction = "max",
         empty: float = 0.0,
         score_thresh: float = 0.0,
         normalize: bool = False,
-        of: Literal["posterior", "mean_of_views", "score"] = "posterior",
+        of: _Source = "posterior",
+        valid: Literal["as_written", "as_released"] = "as_written",
     ) -> None:
         if measure not in _MEASURES:
             raise ConfigError(f"measure must be one of {', '.join(_MEASURES)}, got {measure!r}")
@@ -93,36 +112,47 @@ class DetectionUncertainty(AbstractObjectRanking):
             raise ConfigError(f"normalize must be false for measure {measure!r}: only the entropy has a scale")
         if of not in _SOURCES:
             raise ConfigError(f"of must be one of {', '.join(_SOURCES)}, got {of!r}")
+        if measure == "posterior" and of not in ("score", "class"):
+            raise ConfigError(f"of must be score or class for measure 'posterior', got {of!r}")
+        if valid not in ("as_written", "as_released"):
+            raise ConfigError(f"valid must be as_written or as_released, got {valid!r}")
         super().__init__(reduction, empty)
         self.measure = normalized_entropy if normalize else _MEASURES[measure]
         self.score_thresh = check_score_thresh(score_thresh)
         self.of = of
-        self.needs = _SOURCES[of]
+        self.filters = valid == "as_released"
+        self.needs = _SOURCES[of] | (Need.BOXES | Need.SIZES if self.filters else Need.NOTHING)
 
     def object_values(self, context: Context) -> ObjectValues:
         """Measure the detections that reach the threshold.
 
         Raises:
-            ValueError: there is a score threshold, or scores are what is measured, and the predictions have none.
+            ValueError: scores or labels are needed, and the predictions have none.
         """
-        predictions = context.predictions
-        chosen = confident(predictions, self.score_thresh)
-        if self.of == "posterior":
-            assert predictions.posterior is not None, "Need.POSTERIOR was declared"
-            return ObjectValues(chosen, value_of(self.measure, predictions.posterior, chosen))
+        predictions, posterior = context.predictions, context.predictions.posterior
+        if self.of == "class" or (self.of == "auto" and posterior is not None and posterior.form is Form.SIGMOID):
+            said = class_probabilities(predictions)
+            chosen = self._valid((said >= self.score_thresh).nonzero().flatten(), context)
+            return ObjectValues(chosen, self.measure(two_way(said[chosen])))
+        chosen = self._valid(confident(predictions, self.score_thresh), context)
+        if self.of in ("posterior", "auto"):
+            assert posterior is not None, "Need.POSTERIOR was declared"
+            return ObjectValues(chosen, value_of(self.measure, posterior, chosen))
         if self.of == "score":
-            return ObjectValues(chosen, self.measure(_two_way(predictions.scores, chosen)))
+            if predictions.scores is None:
+                raise ValueError("predictions must have scores where of=score, got none")
+            return ObjectValues(chosen, self.measure(two_way(predictions.scores[chosen])))
         assert predictions.views is not None, "Need.VIEWS was declared"
         return ObjectValues(chosen, value_of(self._of_mean, predictions.views, chosen))
 
+    def _valid(self, chosen: Tensor, context: Context) -> Tensor:
+        """``Long[J]``: those whose boxes count."""
+        if not self.filters:
+            return chosen
+        predictions, sizes = context.predictions, context.sizes
+        assert predictions.boxes is not None and sizes is not None, "Need.BOXES and Need.SIZES were declared"
+        row = predictions.row[chosen]
+        return chosen[valid_boxes(predictions.boxes[chosen], sizes.to(row.device)[row])]
+
     def _of_mean(self, views: Posterior) -> Tensor:
         return self.measure(Posterior(views.probs.mean(0), views.form))
-
-
-def _two_way(scores: Tensor | None, chosen: Tensor) -> Posterior:
-    """``[J 2]``: each chosen detection is what it says with its score, and else is not."""
-    if scores is None:
-        raise ValueError("predictions must have scores where of=score, got none")
-    given = scores[chosen]
-    given = given.to(torch.promote_types(given.dtype, torch.float32))  # they may be stored in half precision
-    return Posterior(torch.stack([given, 1 - given], dim=-1))

@@ -55,6 +55,31 @@ def decode(deltas: Tensor, priors: Tensor, variances: tuple[float, float] = VARI
     return torch.cat([centers, sizes], -1)
 
 
+def recode(deltas: Tensor, priors: Tensor, to: Tensor, variances: tuple[float, float] = VARIANCES) -> Tensor:
+    r"""Give the deltas that lead from other priors to the same boxes.
+
+    .. math:: t'_c = \frac{d_c + v_0\, t_c\, d_s - d'_c}{v_0\, d'_s}, \qquad t'_s = t_s + \frac{\ln (d_s / d'_s)}{v_1}
+
+    That is :func:`encode` after :func:`decode`, without the power and its logarithm: large deltas stay finite.
+
+    Args:
+        deltas: ``Float[... 4]`` from ``priors``.
+        priors: ``Float[... 4]`` cxcywh.
+        to: ``Float[... 4]`` cxcywh, the other ones.
+        variances: :math:`v_0, v_1`.
+
+    Returns:
+        ``Float[... 4]``.
+
+    >>> prior, other = torch.tensor([0.5, 0.5, 0.2, 0.2]), torch.tensor([0.5, 0.5, 0.1, 0.2])
+    >>> recode(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), prior, other)
+    tensor([[2.0000, 0.0000, 3.4657, 0.0000]])
+    """
+    sides = priors[..., 2:] / to[..., 2:]
+    centers = deltas[..., :2] * sides + (priors[..., :2] - to[..., :2]) / (variances[0] * to[..., 2:])
+    return torch.cat([centers, deltas[..., 2:] + sides.log() / variances[1]], -1)
+
+
 def to_unit(boxes: Tensor, sizes: Tensor) -> Tensor:
     """Turn pixels into units of the image.
 

@@ -146,7 +146,7 @@ def swept_rows(jobs: Sequence[Sequence[str]], table: PaperTable) -> tuple[dict[s
         if method in table.rows:
             methods = swept.setdefault(_row_of(table, method, config), [])
             methods += [method] if method not in methods else []
-        elif method not in table.gain_over.values():
+        elif method not in {*table.gain_over.values(), *table.unprinted}:
             faults.append(f"the sweep's method {method} is no row of the table")
     faults += [f"{base}, which {row} is told against, is not swept" for row, base in table.gain_over.items()
                if row in ran and base not in ran]  # fmt: skip

@@ -25,6 +25,10 @@ MOVED: Mapping[str, str] = {
 
 ADDED: Mapping[str, Any] = {
     "learner": None,
+    "model.consistency.compare": "offsets",
+    "model.consistency.detach_targets": True,
+    "model.consistency.pairs": "foreground",
+    "model.network.boxes.coordinates": "max",
     "partner": None,
 }
 """Keys that were added later -> the value that does what was done without them."""

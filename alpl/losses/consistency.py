@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
+
+from alpl.losses.box_consistency import Compare, box_difference
+
+Pairs: TypeAlias = Literal["matched", "foreground"]
+PAIRS = ("matched", "foreground")
 
 EPS = 1e-7
 """Added to every probability before its logarithm (as released)."""
@@ -36,8 +41,11 @@ def consistency_loss(
     probs_flipped: Tensor,
     deltas_flipped: Tensor,
     matched: Tensor,
+    priors: Tensor,
     *,
-    detach_targets: bool = True,
+    pairs: Pairs = "matched",
+    compare: Compare = "recoded",
+    detach_targets: bool = False,
 ) -> Consistency:
     r"""Compare the predictions for images with those for their horizontal flips, over matched pairs.
 
@@ -46,9 +54,8 @@ def consistency_loss(
         L_{con_L} &= \tfrac14 \big( (x' + \hat x)^2 + (y' - \hat y)^2 + (w' - \hat w)^2 + (h' - \hat h)^2 \big)\; (4) \\
         L_{con} &= E[L_{con_C}] + E[L_{con_L}] \; (5)
 
-    Elezi et al.; the hat marks a prediction for the flipped image, the prime its match. As released, only pairs count
-    whose original prediction is foreground (:math:`\max_{c>0} p_c > p_0`), and the expectations are over all such pairs
-    of the batch; 0 where there is none. Localization has a gradient through both predictions.
+    Elezi et al.; the hat marks a prediction for the flipped image, the prime its match. The expectations are over all
+    pairs of the batch that count; 0 where there is none. Localization has a gradient through both predictions.
 
     Args:
         probs: ``Float[B P C]``, after the softmax.
@@ -58,21 +65,25 @@ def consistency_loss(
         matched: ``Long[P]`` or ``Long[B P]``: the original prediction that each flipped prediction belongs to, -1 for
             none; from :func:`mirror_index` (``as_released``) or
             :func:`alpl.boxes.iou_matching.match_by_iou` (``as_written``).
-        detach_targets: let no gradient through the first argument of each KL (as released; the paper does not say).
+        priors: ``Float[P 4]`` cxcywh, in units of the image.
+        pairs: which count. ``matched``: all, as Eq. 5 says. ``foreground``: those whose original prediction is no
+            background, :math:`\max_{c>0} p_c > p_0` (as released).
+        compare: of which numbers Eq. 4 is, see :func:`alpl.losses.box_consistency.box_difference`.
+        detach_targets: let no gradient through the first argument of each KL (as released; not in the text).
 
     Raises:
-        ValueError: the shapes do not belong together.
+        ValueError: the shapes do not belong together, or an option is unknown.
     """
     _check_shapes(probs, deltas, probs_flipped, deltas_flipped, matched)
-    image, flipped, original = _foreground_pairs(probs, matched)
+    image, flipped, original = _pairs_of(probs, matched, pairs)
     count = max(len(image), 1)  # an empty sum over 1 is 0, and stays in the graph
     ours, theirs = (
         p.to(torch.promote_types(p.dtype, torch.float32)) + EPS  # EPS is lost in half precision
         for p in (probs[image, original], probs_flipped[image, flipped])
     )
     classes = (_kl(theirs, ours, detach_targets) + _kl(ours, theirs, detach_targets)) / 2
-    mirror = deltas.new_tensor([-1.0, 1.0, 1.0, 1.0])
-    distance = (deltas[image, original] - mirror * deltas_flipped[image, flipped]).square().sum(-1) / 4
+    both = deltas[image, original], deltas_flipped[image, flipped]
+    distance = box_difference(*both, priors[original], priors[flipped], compare).square().sum(-1) / 4  # (4)
     return Consistency(classes.sum() / count, distance.sum() / count)
 
 
@@ -154,11 +165,14 @@ def _kl(target: Tensor, probs: Tensor, detach_target: bool) -> Tensor:
     return (target * (target.log() - probs.log())).sum(-1)
 
 
-def _foreground_pairs(probs: Tensor, matched: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _pairs_of(probs: Tensor, matched: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
     """``Long[n]`` each: image, flipped prediction and original prediction of the pairs that count."""
-    foreground = foreground_of(probs)
+    if pairs not in PAIRS:
+        raise ValueError(f"pairs must be one of {', '.join(PAIRS)}, got {pairs!r}")
     matched = matched.to(probs.device).expand(probs.shape[:2])
-    counts = foreground.gather(1, matched.clamp(min=0)) & (matched >= 0)
+    counts = matched >= 0
+    if pairs == "foreground":
+        counts = counts & foreground_of(probs).gather(1, matched.clamp(min=0))
     image, flipped = counts.nonzero(as_tuple=True)
     return image, flipped, matched[image, flipped]
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from alpl.boxes.box_coding import decode
 from alpl.boxes.iou_matching import match_by_iou
 from alpl.errors import ConfigError
-from alpl.losses.consistency import Consistency, consistency_loss, consistency_ramp, foreground_of
+from alpl.losses.box_consistency import COMPARE, Compare
+from alpl.losses.consistency import PAIRS, Consistency, Pairs, consistency_loss, consistency_ramp, foreground_of
 from alpl.modules.fit_share import steps_of
 from alpl.networks.ssd import SsdOutput
 
@@ -28,6 +29,11 @@ class FlipConsistency:
     Args:
         pairing: ``as_written``: a flipped prediction belongs to the original that it overlaps most (Elezi et al. Eq.
             2). ``as_released``: to that of the mirrored prior (as Jeong et al. 2019).
+        pairs: ``matched``: Eq. 5 is over all of them (``as_written``). ``foreground``: over those whose original is no
+            background (``as_released``).
+        compare: of which numbers Eq. 4 is: ``recoded``, ``decoded`` or ``offsets`` (``as_released``), see
+            :func:`alpl.losses.box_consistency.box_difference`.
+        detach_targets: no gradient through the first argument of each KL of Eq. 3 (``as_released``).
         weight: of the loss beside the supervised ones (Eq. 6: 1).
         ramp: null for the same weight all the time (``as_written``); ``as_released``: it rises in the first 32/120 of
             the fit and falls in the last 20/120, see :func:`alpl.losses.consistency.consistency_ramp`.
@@ -37,12 +43,18 @@ class FlipConsistency:
     """
 
     pairing: Literal["as_written", "as_released"] = "as_written"
+    pairs: Pairs = "matched"
+    compare: Compare = "recoded"
+    detach_targets: bool = False
     weight: float = 1.0
     ramp: Literal["as_released"] | None = None
 
     def __post_init__(self) -> None:
         if self.pairing not in ("as_written", "as_released"):
             raise ConfigError(f"consistency.pairing must be 'as_written' or 'as_released', got {self.pairing!r}")
+        for name, given, known in (("pairs", self.pairs, PAIRS), ("compare", self.compare, COMPARE)):
+            if given not in known:
+                raise ConfigError(f"consistency.{name} must be one of {', '.join(known)}, got {given!r}")
         if self.ramp not in (None, "as_released"):
             raise ConfigError(f"consistency.ramp must be null or 'as_released', got {self.ramp!r}")
         if not 0 <= self.weight < float("inf"):
@@ -65,8 +77,19 @@ class FlipConsistency:
         matched = mirror
         if self.pairing == "as_written":
             boxes, boxes_flipped = (corners(decode(each.detach(), priors)) for each in (deltas, deltas_flipped))
-            matched = match_by_iou(boxes, boxes_flipped, width=1.0, foreground=foreground_of(probs), likely=mirror)
-        return consistency_loss(probs, deltas, probs_flipped, deltas_flipped, matched)
+            wanted = foreground_of(probs) if self.pairs == "foreground" else None  # it spares the search of the others
+            matched = match_by_iou(boxes, boxes_flipped, width=1.0, foreground=wanted, likely=mirror)
+        return consistency_loss(
+            probs,
+            deltas,
+            probs_flipped,
+            deltas_flipped,
+            matched,
+            priors,
+            pairs=self.pairs,
+            compare=self.compare,
+            detach_targets=self.detach_targets,
+        )
 
     def weight_in(self, module: LightningModule) -> float:
         """Give the weight at the module's present step.

@@ -22,7 +22,8 @@ class RetinaNetDetector(AbstractDenseDetector):
     """torchvision's RetinaNet; see the base class.
 
     Losses are those of torchvision: each image's divided by its own positive anchors, then the mean over images
-    (mmdetection, which PPAL builds on, divides by the positives of the batch).
+    (mmdetection, which PPAL builds on, divides by the positives of the images of one GPU, without any reduction over
+    GPUs; PPAL has one image a GPU, which is the same).
 
     Args:
         backbone: makes the backbone with its pyramid.

@@ -62,6 +62,80 @@ def test_of_score_is_the_binary_entropy_of_each_detection_s_own_score():
         DetectionUncertainty(of="score").utility(_context([0], [HALF], number=1))
 
 
+# scores that are not the classes' probabilities, as those of a detector with centerness: 0.9, 0.3 and 0.6 are
+CENTERED = [0, 0, 2], [[0.9, 0.2], [0.1, 0.3], [0.6, 0.5]], [0.5, 0.04, 0.7]
+
+
+def _labeled(labels, *given, **options):
+    context = _context(*given, **options)
+    object.__setattr__(context.unlabeled, "labels", torch.tensor(labels, dtype=torch.long))
+    return context
+
+
+def test_of_class_is_the_binary_entropy_of_the_probability_of_its_own_class():
+    context = _labeled([0, 1, 0], *CENTERED, number=3, form=Form.SIGMOID)
+    acquisition = DetectionUncertainty("entropy", "sum", of="class")
+    assert acquisition.needs is Need.POSTERIOR
+    assert acquisition.utility(context).tolist() == pytest.approx([_binary(0.9) + _binary(0.3), 0.0, _binary(0.6)])
+    above = DetectionUncertainty("entropy", "sum", score_thresh=0.3, of="class")  # not of the scores
+    assert above.utility(context).tolist() == pytest.approx([_binary(0.9) + _binary(0.3), 0.0, _binary(0.6)])
+    higher = DetectionUncertainty("entropy", "sum", score_thresh=0.7, of="class")
+    assert higher.utility(context).tolist() == pytest.approx([_binary(0.9), 0.0, 0.0])
+    background = _labeled([2], [0], [[0.1, 0.2, 0.1, 0.6]], number=1)  # output 0 is no class
+    assert DetectionUncertainty(of="class").utility(background).tolist() == pytest.approx([_binary(0.6)])
+    nothing = _labeled([], [], [], [], number=2)
+    assert DetectionUncertainty(of="class").utility(nothing).tolist() == [0.0, 0.0]
+    with pytest.raises(ValueError, match="predictions must have labels where of=class or of=auto, got none"):
+        DetectionUncertainty(of="class").utility(_context([0], [HALF], number=1))
+
+
+def test_auto_is_what_the_head_decides():
+    given = {"measure": "entropy", "reduction": "sum", "score_thresh": 0.05}
+    assert DetectionUncertainty(of="auto").needs is Need.POSTERIOR
+    for form, of in ((Form.SIGMOID, "class"), (Form.BACKGROUND, "posterior"), (Form.SOFTMAX, "posterior")):
+        context = _labeled([0, 0, 0], *CENTERED, number=3, form=form)
+        expected = DetectionUncertainty(**given, of=of).select(context)
+        found = DetectionUncertainty(**given, of="auto").select(context)
+        assert torch.equal(found.pool_utility, expected.pool_utility)
+        assert torch.equal(found.object_utility.isnan(), expected.object_utility.isnan())
+
+
+def test_without_centerness_class_and_score_are_one():
+    draws = torch.Generator().manual_seed(0)
+    probs, labels = torch.rand(40, 5, generator=draws, dtype=torch.float64), torch.randint(5, (40,), generator=draws)
+    scores = probs.gather(1, labels[:, None]).flatten().tolist()
+    context = _labeled(labels.tolist(), [k // 2 for k in range(40)], probs, scores, number=20, form=Form.SIGMOID)
+    both = [DetectionUncertainty("entropy", "sum", score_thresh=0.3, of=of) for of in ("class", "score")]
+    assert torch.equal(*(each.utility(context) for each in both))
+
+
+def test_measures_of_table_3_rank_otherwise_than_of_two_ways():
+    scores = [0.9, 0.5, 0.2]
+    context = _labeled([0] * 3, [0, 1, 2], [[s, 0.6] for s in scores], scores, number=3, form=Form.SIGMOID)
+
+    def of(measure, of):
+        return DetectionUncertainty(measure, of=of).utility(context).tolist()
+
+    assert of("posterior", "class") == pytest.approx([0.1, 0.5, 0.8]) == of("posterior", "score")
+    assert of("least_confidence", "class") == pytest.approx([0.1, 0.5, 0.2])  # min(s, 1 - s)
+    assert of("margin", "class") == pytest.approx([0.2, 1.0, 0.4])  # twice that
+    assert of("margin", "posterior") == pytest.approx([1 - 0.3, 1 - 0.1, 1 - 0.4])  # of the two largest classes
+
+
+@pytest.mark.parametrize("of", ["posterior", "class", "score"])
+def test_the_released_code_s_filter_leaves_small_and_narrow_boxes_out(of):
+    row, probs = [0, 0, 1, 1], [[0.9], [0.5], [0.5], [0.8]]
+    context = _labeled([0] * 4, row, probs, [0.9, 0.5, 0.5, 0.8], number=2, form=Form.SIGMOID)
+    boxes = torch.tensor([[0, 0, 30, 30], [0, 0, 12, 12], [0, 0, 90, 17], [80, 0, 130, 40]], dtype=torch.float32)
+    object.__setattr__(context.unlabeled, "boxes", boxes)
+    object.__setattr__(context, "sizes", torch.tensor([[50, 50], [50, 100]]))
+    acquisition = DetectionUncertainty(reduction="sum", of=of, valid="as_released")
+    assert Need.BOXES | Need.SIZES in acquisition.needs and Need.SIZES not in DetectionUncertainty(of=of).needs
+    assert acquisition.utility(context).tolist() == pytest.approx([_binary(0.9), _binary(0.8)])
+    everything = DetectionUncertainty(reduction="sum", of=of).utility(context).tolist()
+    assert everything == pytest.approx([_binary(0.9) + LOG2, LOG2 + _binary(0.8)])
+
+
 def test_each_measure_by_hand():
     context = _context([0, 1, 2], [HALF, EVEN, QUARTER], number=3)
 
@@ -175,8 +249,10 @@ def test_one_output_is_certain_unless_it_is_independent():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"measure": "bald"}, "measure must be one of entropy, margin, least_confidence, got 'bald'"),
-        ({"of": "views"}, "of must be one of posterior, mean_of_views, score, got 'views'"),
+        ({"measure": "bald"}, "measure must be one of entropy, margin, least_confidence, posterior, got 'bald'"),
+        ({"of": "views"}, "of must be one of posterior, mean_of_views, score, class, auto, got 'views'"),
+        ({"measure": "posterior", "of": "auto"}, "of must be score or class for measure 'posterior', got 'auto'"),
+        ({"valid": True}, "valid must be as_written or as_released, got True"),
         ({"reduction": "median"}, "reduction must be one of max, mean, sum, got 'median'"),
         ({"empty": math.nan}, "empty must be finite, got nan"),
         ({"score_thresh": 1.1}, r"score_thresh must be in \[0, 1\], got 1.1"),

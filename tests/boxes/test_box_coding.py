@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alpl.boxes.box_coding import decode, encode, to_absolute, to_unit
+from alpl.boxes.box_coding import decode, encode, recode, to_absolute, to_unit
 from alpl.boxes.priors import VOC_300
 
 
@@ -38,6 +38,19 @@ def test_by_hand():
     torch.testing.assert_close(encode(box, prior), torch.tensor([[5.0, -2.5, 5.0, -5.0]]))
     torch.testing.assert_close(decode(torch.tensor([[5.0, -2.5, 5.0, -5.0]]), prior), box)
     assert torch.equal(encode(prior, prior), torch.zeros(1, 4)) and torch.equal(decode(torch.zeros(1, 4), prior), prior)
+
+
+@given(st.integers(0, 1000), st.tuples(st.floats(0.05, 2), st.floats(0.05, 2)))
+def test_recode_is_to_decode_and_encode_again(seed, variances):
+    deltas, priors, others = (_random_boxes(20, seed=seed + number) for number in range(3))
+    expected = encode(decode(deltas, priors, variances), others, variances)
+    torch.testing.assert_close(recode(deltas, priors, others, variances), expected)
+    assert torch.equal(recode(deltas, priors, priors, variances), deltas)
+
+
+def test_recode_of_large_deltas_is_finite():
+    deltas, priors = torch.tensor([[0.0, 0.0, 1e4, -1e4]]), torch.tensor([[0.5, 0.5, 0.2, 0.2]])
+    assert recode(deltas, priors, priors / 2).isfinite().all() and not decode(deltas, priors).isfinite().all()
 
 
 @given(st.integers(0, 1000), st.tuples(st.floats(0.05, 2), st.floats(0.05, 2)))

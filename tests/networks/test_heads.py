@@ -77,9 +77,9 @@ def test_classes_of_eff(seed, components, epistemic):
         assert said[n].tolist() == pytest.approx(expected, rel=1e-5, abs=1e-7)
 
 
-@given(st.integers(0, 10_000), COMPONENTS, CHOICES, CHOICES)
-def test_boxes(seed, components, density, encoding):
-    head = MixtureBoxes(components, density, encoding)
+@given(st.integers(0, 10_000), COMPONENTS, CHOICES, CHOICES, st.sampled_from(["max", "mean"]))
+def test_boxes(seed, components, density, encoding, coordinates):
+    head = MixtureBoxes(components, density, encoding, coordinates)
     assert head.num_values == (12 * components if components > 1 else 8)
     values, aims = values_of(seed, head.num_values), values_of(seed + 1, 4)
     losses, deltas, said = head.losses(values, aims), head.deltas(values), head.uncertainties(values)
@@ -91,8 +91,9 @@ def test_boxes(seed, components, density, encoding):
         assert losses[n].item() == pytest.approx(sum(terms) / 2)
         means = [reference.mean(weights, mu) / unit for (weights, mu, _), unit in zip(columns, units, strict=True)]
         assert deltas[n].tolist() == pytest.approx(means)
-        noise = max(reference.mean(weights, [reference.sigmoid(v) for v in raw]) for weights, _, raw in columns)
-        spread = max(reference.spread(weights, mu) for weights, mu, _ in columns)
+        noises = [reference.mean(weights, [reference.sigmoid(v) for v in raw]) for weights, _, raw in columns]
+        spreads = [reference.spread(weights, mu) for weights, mu, _ in columns]
+        noise, spread = (max(v) if coordinates == "max" else sum(v) / 4 for v in (noises, spreads))
         assert said[n].tolist() == pytest.approx([noise, spread], rel=1e-5, abs=1e-7)
 
 
@@ -147,6 +148,7 @@ def test_half_precision_is_computed_in_float32():
         (partial(EfficientMixtureClasses, epistemic="x"), "classes.epistemic must be"),
         (partial(MixtureBoxes, density="x"), "boxes.density must be"),
         (partial(MixtureBoxes, encoding="x"), "boxes.encoding must be"),
+        (partial(MixtureBoxes, coordinates="sum"), "boxes.coordinates must be 'max' or 'mean', got 'sum'"),
         (partial(PointBoxes, beta=0.0), "boxes.beta must be > 0, got 0.0"),
     ],
 )

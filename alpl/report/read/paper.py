@@ -85,6 +85,7 @@ class PaperTable:
         overlap: where the paper prints what queries have in common.
         gain_over: our row -> our row that it is told against, where the paper prints gains instead of values: ours is
             then the row's metric less the other's, seed by seed.
+        unprinted: our rows that a sweep runs although the paper prints no number of them: for its curves.
         reference: our row that gains are told against; ``random`` or the first one if None.
         paper_seeds: runs behind each number of the paper; None where it does not say.
         tolerance: the widest half width, in the paper's unit, of an interval by which a number counts as reproduced;
@@ -107,6 +108,7 @@ class PaperTable:
     cost: PrintedCost | None = None
     overlap: PrintedOverlap | None = None
     gain_over: Mapping[str, str] = field(default_factory=dict)
+    unprinted: tuple[str, ...] = ()
     reference: str | None = None
     paper_seeds: int | None = None
     tolerance: float | None = None
@@ -148,6 +150,8 @@ def joined_reports(reports: Sequence[Mapping[str, Any]]) -> PaperTable:
         joined["split"] = _split(report.get("split"))
         joined["metrics"] = {**joined.get("metrics", {}), **_metrics(report.get("metrics"))}
         joined["cost"], joined["overlap"] = _cost(report.get("cost")), _overlap(report.get("overlap"))
+        unprinted = [*joined.get("unprinted", ()), *(str(row) for row in report.get("unprinted") or ())]
+        joined["unprinted"] = tuple(dict.fromkeys(unprinted))
         texts = ("paper", "data", "metric", "reference", "caption", "trial")
         joined.update({name: str(report[name]) for name in texts if report.get(name)})
         joined["scale"] = float(report.get("scale") or 1.0)
