@@ -24,6 +24,7 @@ from alpl.callbacks.base import AbstractProvider
 from alpl.callbacks.cost_record import CostRecord
 from alpl.callbacks.epoch_log import EpochLog
 from alpl.callbacks.epoch_seed import EpochSeed
+from alpl.callbacks.fit_progress import FitProgress
 from alpl.callbacks.prediction_tracker import HISTORY
 from alpl.callbacks.resume_checkpoint import ResumeCheckpoint
 from alpl.data.base import AbstractPoolDataModule
@@ -32,7 +33,7 @@ from alpl.labeling.pseudo_labels import PseudoLabels
 from alpl.machine.files import read_array, read_tensors, write_json, write_tensors
 from alpl.machine.interruption import Interruption
 from alpl.machine.processes import rank
-from alpl.machine.progress import FitProgress, Progress
+from alpl.machine.progress import Progress
 from alpl.machine.seeding import derive_seed, seed_all
 from alpl.modules.base import AbstractModule, AbstractTrainableModule
 from alpl.pool import Pool

@@ -18,10 +18,10 @@ from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from alpl.commands.main import run_experiment
 from alpl.commands.matrix_cells import Cell, Column
 from alpl.commands.matrix_page import write_pages
 from alpl.commands.messages import one_line
+from alpl.commands.one_run import run_experiment
 from alpl.commands.sweep import compose_job
 from alpl.config.compose import CONF
 from alpl.errors import ConfigError
