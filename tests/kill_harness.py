@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import alpl.commands.main  # before the fork: the imports take most of a short run
+import alpl.commands.main
+import alpl.commands.one_run  # before the fork: the imports take most of a short run
 
 
 def attempt(overrides: list[str], kill_after_s: float | None, prepare: Callable[[], None] = lambda: None) -> int:

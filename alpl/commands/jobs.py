@@ -47,7 +47,7 @@ def as_range(numbers: Sequence[int]) -> str:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from alpl.commands.sweep import jobs_of  # here: it brings torch, which --help needs not
+    from alpl.commands.sweep import jobs_of
 
     overrides = [*(["-m"] if options.multirun else []), *options.overrides]
     if options.range:

@@ -8,39 +8,16 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
 
-import torch
-from hydra.errors import HydraException
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
-
-from alpl.commands.main import run_experiment
 from alpl.commands.matrix_cells import Cell, Column
 from alpl.commands.matrix_page import write_pages
 from alpl.commands.messages import one_line
-from alpl.commands.sweep import compose_job
 from alpl.config.compose import CONF
 from alpl.errors import ConfigError
-from alpl.experiment import Experiment, make_experiment
 from alpl.machine.progress import quiet_libraries
-from alpl.modules.base import AbstractTrainableModule
-from alpl.predictions import Need
-from alpl.preflight.checks import check_needs, check_rehearsal, missing_needs
-from alpl.preflight.config import check_config
-
-_Parts: TypeAlias = tuple[DictConfig, Experiment, AbstractTrainableModule]
-_Made: TypeAlias = dict[tuple[str, ...], "_Parts | None"]
-
-REMEDIES: Mapping[Need, tuple[str, ...]] = {
-    Need.VIEWS: ("num_members=2",),
-    Need.PREDICTED_LOSS: ("method=llal",),
-    Need.FEATURES: ("model.features={_target_:alpl.modules.detection_features.RoiFeatures,level:1}",),
-}
-"""What gives a need that a model does not provide by itself, where the model takes it."""
 
 
 def acquisitions() -> list[str]:
@@ -59,22 +36,14 @@ def columns() -> list[Column]:
     ]
 
 
-def plan(names: Sequence[str], over: Sequence[Column]) -> list[Cell]:
-    """Check every acquisition with every model as a run does before its training; nothing is trained."""
-    leaves, cells = {}, []
-    for name in names:
-        try:
-            leaves[name] = _leaf(name)
-        except ConfigError as error:  # it is told more on the command line, for example which run to repeat
-            cells += [Cell(name, column, "cannot", one_line(error)) for column in over]
-    return cells + [cell for column in over for cell in _plan_column(leaves, column)]
-
-
 def run_cell(cell: Cell, runs: Path) -> Cell:
     """Run a cell at smoke scale, its run folder in ``runs``."""
+    from alpl.commands.matrix_plan import composed  # here: they bring torch, which --help needs not
+    from alpl.commands.one_run import run_experiment
+
     begin = time.perf_counter()
     try:
-        config = _config([*cell.overrides, "table=matrix", f"row={cell.acquisition}", f"paths.runs={runs}"])
+        config = composed([*cell.overrides, "table=matrix", f"row={cell.acquisition}", f"paths.runs={runs}"])
         folder = run_experiment(config)
     except Exception as error:  # whatever it is, the page says it, and the other cells run
         return replace(cell, state="failed", reason=one_line(error))
@@ -98,6 +67,8 @@ def sample(cells: Sequence[Cell], number: int, seed: int) -> list[Cell]:
 def cli(arguments: Sequence[str] | None = None) -> None:
     """Run the command; exit with 0, with 1 where a cell failed that should have run, with 2 where it is refused."""
     options = _parser().parse_args(arguments)
+    from alpl.commands.matrix_plan import plan  # here: it brings torch, which --help needs not
+
     quiet_libraries()
     try:
         cells = plan(acquisitions(), columns())
@@ -133,81 +104,6 @@ def _chosen(options: argparse.Namespace, cells: Sequence[Cell]) -> list[Cell]:
     seed = int(f"{datetime.date.today():%Y%m%d}") if options.seed is None else options.seed
     print(f"a sample of {options.sample} cells, --seed {seed}")
     return sample(cells, options.sample, seed)
-
-
-def _plan_column(leaves: Mapping[str, DictConfig], column: Column) -> list[Cell]:
-    """Check all acquisitions with one model."""
-    made: _Made = {}
-    return [_plan_cell(name, leaf, column, made) for name, leaf in leaves.items()]
-
-
-def _plan_cell(name: str, leaf: DictConfig, column: Column, made: _Made) -> Cell:
-    """Check the model as it is, then with what gives the needs that it does not provide."""
-    missing, reason = _refusal(leaf, column, (), made)
-    remedy = tuple(text for need, texts in REMEDIES.items() if need in missing for text in texts)
-    if remedy and _remedied(column, remedy, made):
-        missing, reason = _refusal(leaf, column, remedy, made)
-    if not missing and not reason:
-        return Cell(name, column, "declared", remedy=remedy)
-    return Cell(name, column, "cannot", missing.names() if missing else reason)
-
-
-def _refusal(leaf: DictConfig, column: Column, remedy: tuple[str, ...], made: _Made) -> tuple[Need, str]:
-    """Give the needs that are not met, or the message of another check; nothing and "" where all pass."""
-    parts = _remedied(column, remedy, made)
-    assert parts is not None, "the caller asks only where the model takes the remedy"
-    config, experiment, module = parts
-    config.acquisition = OmegaConf.to_container(leaf, resolve=False)
-    try:
-        experiment = replace(experiment, acquisition=instantiate(config.acquisition, _convert_="all"))
-        needs = experiment.acquisition.needs
-        if missing := missing_needs(experiment, needs, module):
-            return missing, ""
-        check_needs(experiment, needs, module)
-        check_rehearsal(experiment, needs, module, torch.arange(2))
-    except ConfigError as error:
-        return Need.NOTHING, one_line(error)
-    return Need.NOTHING, ""
-
-
-def _leaf(name: str) -> DictConfig:
-    """Give the config of an acquisition, with all names in it checked."""
-    config = _config([f"acquisition={name}"])
-    check_config(config)
-    leaf: DictConfig = config.acquisition
-    return leaf
-
-
-def _make(overrides: Sequence[str], like: _Parts | None = None) -> _Parts:
-    """Make config, parts and module; with the data of other parts where it is the same."""
-    config = _config([*overrides, "acquisition=random"])
-    check_config(config)
-    experiment = make_experiment(config)
-    if like is not None and like[0].data == config.data:
-        experiment = replace(experiment, data=like[1].data)
-    else:
-        experiment.data.prepare_data()
-        experiment.data.setup("fit")
-    return config, experiment, experiment.make_module(**experiment.data.module_arguments)
-
-
-def _remedied(column: Column, remedy: tuple[str, ...], made: _Made) -> _Parts | None:
-    """Make them with a remedy; None where the model does not take it. What was made before is made no second time."""
-    if remedy not in made:
-        try:
-            made[remedy] = _make((*column.overrides, *remedy), made.get(()))
-        except (ConfigError, HydraException):
-            if not remedy:
-                raise
-            made[remedy] = None
-    return made[remedy]
-
-
-def _config(overrides: Sequence[str]) -> DictConfig:
-    config = compose_job(overrides)
-    with open_dict(config):
-        del config["hydra"]
-    return config
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alpl.errors import ConfigError, DataError
-from alpl.report.page.write import write_report
 from alpl.runs.results import RunResult, find_runs
 
 
@@ -44,6 +43,8 @@ def _write(options: argparse.Namespace) -> list[Path]:
         raise ConfigError(f"RUNS must hold run folders (with a run.json), got none in {places}")
     if options.table is not None and options.table not in tables:
         raise ConfigError(f"--table must be one of {', '.join(tables)}, got {options.table}")
+    from alpl.report import write_report  # here: plotting takes a second to import, which --help needs not
+
     pages = []
     for table in tables if options.table is None else [options.table]:
         members = [run for run in runs if run.table == table]

@@ -53,7 +53,7 @@ def status_of(overrides: Sequence[str]) -> list[JobStatus]:
     Raises:
         ConfigError, HydraException: the command itself is refused; a job that is refused has failed.
     """
-    from alpl.commands.run_names import run_path_of  # here: they bring torch
+    from alpl.commands.run_names import run_path_of
     from alpl.commands.sweep import jobs_of
 
     found = []
@@ -158,7 +158,7 @@ def cli(arguments: Sequence[str] | None = None) -> None:
 
 
 def _all_jobs(overrides: Sequence[str]) -> list[JobStatus]:
-    from alpl.commands.sweep import compose_job  # here: it brings torch
+    from alpl.commands.sweep import compose_job
 
     return status_in(Path(compose_job(overrides).paths.runs))
 

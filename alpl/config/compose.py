@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
+
+from alpl.config.group_folders import register_folders
 
 _PACKAGE = Path(__file__).parent.parent
 
@@ -31,22 +31,13 @@ _NOT_CONTENT_OF_SOURCE = ("root", "download")
 _FILES = ("path", "weights")  # arguments that may name a file: an initial set, a state dict
 
 
-@cache
-def register_experiments(folder: Path | None = None) -> None:
+def register_experiments() -> None:
     """Make every ``experiments/<paper>/<table>.yaml`` known as ``+experiment=<paper>/<table>``.
-
-    Read once in a process, as a status composes the configs of hundreds of runs.
 
     They live beside their protocol and printed numbers, not in ``conf/experiment``; likewise ``slurm/<cluster>.yaml``,
     which is ``slurm=<cluster>``.
     """
-    folder = folder or EXPERIMENTS
-    for path in sorted(folder.rglob("*.yaml")):
-        group = "/".join(("experiment", *path.relative_to(folder).parent.parts))
-        node = OmegaConf.load(path)
-        ConfigStore.instance().store(path.stem, node, group, package="_global_", provider=str(path))
-    for path in sorted(SLURM.glob("*.yaml")):
-        ConfigStore.instance().store(path.stem, OmegaConf.load(path), "slurm", package="_global_", provider=str(path))
+    register_folders({"experiment": EXPERIMENTS, "slurm": SLURM})
 
 
 def with_default_group(overrides: Sequence[str]) -> list[str]:

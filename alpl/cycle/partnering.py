@@ -9,13 +9,13 @@ from torch import Tensor
 
 from alpl.callbacks.epoch_log import EpochLog
 from alpl.callbacks.epoch_seed import EpochSeed
+from alpl.callbacks.fit_progress import FitProgress
 from alpl.callbacks.resume_checkpoint import ResumeCheckpoint
 from alpl.cycle.parts import Parts
 from alpl.cycle.prediction import write_predictions
 from alpl.data.base import AbstractPoolDataModule
 from alpl.machine.files import read_tensors, write_tensors
 from alpl.machine.processes import rank
-from alpl.machine.progress import FitProgress
 from alpl.machine.seeding import derive_seed, seed_all
 from alpl.modules.partner import AbstractPartner, Partner
 from alpl.pool import Pool

@@ -9,12 +9,12 @@ from alpl.callbacks.base import AbstractProvider
 from alpl.callbacks.cost_record import CostRecord
 from alpl.callbacks.epoch_log import EpochLog
 from alpl.callbacks.epoch_seed import EpochSeed
+from alpl.callbacks.fit_progress import FitProgress
 from alpl.callbacks.resume_checkpoint import ResumeCheckpoint
 from alpl.cycle.parts import Parts
 from alpl.data.base import AbstractPoolDataModule
 from alpl.learning import Fit
 from alpl.machine.files import read_tensors, write_json, write_tensors
-from alpl.machine.progress import FitProgress
 from alpl.machine.seeding import derive_seed, seed_all
 from alpl.modules.base import AbstractModule
 from alpl.predictions import Need

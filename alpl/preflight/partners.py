@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from alpl.data.base import AbstractPoolDataModule
 from alpl.errors import ConfigError
-from alpl.modules.base import AbstractTrainableModule
 
 _EXAMPLES = (
     "data=digits or cifar10 with model=digits_cnn or resnet18_cifar, data=digit_scenes, voc07 or coco_folder with "
@@ -20,6 +18,9 @@ def check_partners(data: Any, model: Any) -> None:
     Raises:
         ConfigError: they differ.
     """
+    from alpl.data.base import AbstractPoolDataModule  # here: they bring torch, as the two classes have by now
+    from alpl.modules.base import AbstractTrainableModule
+
     if not (isinstance(data, type) and issubclass(data, AbstractPoolDataModule)):
         return
     if not (isinstance(model, type) and issubclass(model, AbstractTrainableModule)):

@@ -59,6 +59,19 @@ def rehearse(
         raise ConfigError(f"acquisition {name} fails on a trial before training: {text}") from error
 
 
+def kind_of(shown: Predictions) -> tuple[object, ...]:
+    """Give what a rehearsal reads of the predictions that it is shown: two of one kind make for the same rehearsal."""
+    posteriors = [
+        None if value is None else (value.probs.shape[:-2], value.probs.shape[-1], value.form)
+        for value in (shown.posterior, shown.views)
+    ]
+    parts = (shown.features, shown.image_features, shown.predicted_loss, shown.uncertainties)
+    widths = [None if value is None else value.shape[1:] for value in parts]
+    given = shown.uncertainties
+    unknown = None if given is None or not len(given) else tuple(given.isnan().all(0).tolist())
+    return (*posteriors, *widths, unknown)
+
+
 def check_query(query: Query, pool: Pool, budget: int, name: str) -> None:
     """Hold an acquisition to its contract.
 

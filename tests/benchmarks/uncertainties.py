@@ -27,8 +27,8 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from alpl.acquisition import Context, MixtureUncertainty
-from alpl.commands.main import make_experiment
 from alpl.commands.sweep import compose_job
+from alpl.experiment import make_experiment
 from alpl.machine.seeding import seed_all
 from alpl.pool import Pool
 from alpl.predictions import UNCERTAINTIES, Need, Predictions

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from alpl.commands import matrix
-from alpl.commands.matrix import Column, acquisitions, cli, columns, counts, plan, run_cell, sample
+from alpl.commands.matrix import Column, acquisitions, cli, columns, counts, run_cell, sample
 from alpl.commands.matrix_page import write_pages
+from alpl.commands.matrix_plan import plan
 from alpl.errors import ConfigError
 
 pytestmark = pytest.mark.slow

@@ -1,0 +1,154 @@
+"""One run of an experiment, from its config to its folder."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import traceback
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.errors import HydraException
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from omegaconf import DictConfig, OmegaConf
+
+from alpl.commands.messages import one_line, with_place
+from alpl.commands.planned import changes, planned_sweep
+from alpl.commands.run_names import names_of, run_path, title_of
+from alpl.commands.sweep import in_sweep, job_number
+from alpl.config.compose import content_of
+from alpl.errors import ConfigError, DataError, RunLockedError
+from alpl.experiment import make_experiment
+from alpl.loop import ActiveLearning
+from alpl.machine.cluster import slurm_job
+from alpl.machine.files import write_json, write_text
+from alpl.machine.interruption import Interruption
+from alpl.machine.processes import rank
+from alpl.machine.progress import Progress
+from alpl.preflight.config import check_config
+from alpl.runs.environment import describe_environment
+from alpl.runs.run_folder import RunFolder, content_key
+
+log = logging.getLogger("alpl")
+
+_THREADS = torch.get_num_threads()  # torch's own choice; a sweep's earlier job may have set another number
+
+
+def run_experiment(config: DictConfig) -> RunFolder:
+    """Run what a config describes, or what is left of it; give its folder.
+
+    Raises:
+        ConfigError, DataError, RunLockedError: see there.
+        Interrupted: the run left after a signal; the same command goes on with it.
+        SystemExit: Lightning ended the run after SIGTERM; its own exception has no status, and a terminated run must
+            not look like a finished one.
+    """
+    check_config(config)
+    torch.set_num_threads(_THREADS if config.num_threads is None else config.num_threads)
+    folder = RunFolder(run_path(config))
+    if folder.is_finished:
+        progress = Progress(title_of(config), job_number() if in_sweep() else None, 0)
+        progress.say(f"{progress.prefix} | finished already: {folder.path}")
+        progress.close()
+        return folder
+    try:
+        with Interruption(config.grace_s) as interruption:  # around the lock: who requeues us must find it free
+            _run_locked(folder, config, interruption)
+    except SIGTERMException:
+        raise SystemExit(128 + signal.SIGTERM) from None
+    return folder
+
+
+def _run_locked(folder: RunFolder, config: DictConfig, interruption: Interruption) -> None:
+    if rank() != 0:
+        _run_in(folder, config, None, interruption)
+        return
+    with folder.locked() as stale:
+        _run_in(folder, config, stale, interruption)
+
+
+def _run_in(folder: RunFolder, config: DictConfig, stale: str | None, interruption: Interruption) -> None:
+    learning = _set_up(folder, config, interruption)
+    experiment, progress = learning.experiment, learning.progress
+    is_main = rank() == 0
+    handler = _log_to(folder.path / "run.log") if is_main else logging.NullHandler()
+    try:
+        if is_main:
+            _describe(folder, config, learning)
+            folder.write_error(None)
+            progress.say(f"{progress.prefix} | {'goes on' if folder.journal else 'starts'} in {folder.path}")
+            if job := slurm_job():
+                folder.note_job(job)
+                progress.say(f"{progress.prefix} | SLURM job {job['job']} on {job['node']}")
+            if stale:
+                progress.say(f"{progress.prefix} | took over the lock of {stale}, which is gone")
+            experiment.logger.start(_description(config, learning), folder.path)
+        learning.run()
+        if is_main:
+            experiment.logger.finish(failed=False)
+            progress.say(f"{progress.prefix} | finished")
+    except Exception as error:
+        if is_main:
+            folder.write_error(traceback.format_exc() + one_line(error) + "\n")
+            experiment.logger.finish(failed=True)
+        raise
+    except BaseException as end:  # a signal: what is done is done, and the next start goes on
+        if is_main:
+            progress.say(f"{progress.prefix} | stopped ({type(end).__name__}); the same command goes on")
+            experiment.logger.finish(failed=True)
+        raise
+    finally:
+        progress.close()
+        log.removeHandler(handler)
+        handler.close()
+
+
+def _set_up(folder: RunFolder, config: DictConfig, interruption: Interruption) -> ActiveLearning:
+    """Make and check all parts; whatever goes wrong before any training is a matter of the config or the data."""
+    is_main = rank() == 0
+    show = partial(Progress, title_of(config), job_number() if in_sweep() else None, quiet=not is_main)
+    try:
+        return ActiveLearning(make_experiment(config), folder, show, interruption)
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, HydraException) and error.__cause__ else error
+        message = with_place(one_line(cause), error, config)
+        if is_main and not folder.journal:
+            folder.write_error(traceback.format_exc() + message + "\n")
+        if isinstance(cause, (DataError, RunLockedError)) or (cause is error and isinstance(error, ConfigError)):
+            raise
+        raise ConfigError(message) from error
+
+
+def _describe(folder: RunFolder, config: DictConfig, learning: ActiveLearning) -> None:
+    """Write what the run is, and what it is made with; again at each resumption, as the versions may differ."""
+    write_text(folder.path / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    write_json(folder.path / "run.json", _description(config, learning))
+    write_json(folder.path / "environment.json", describe_environment())
+
+
+def _description(config: DictConfig, learning: ActiveLearning) -> dict[str, Any]:
+    content = content_of(config)
+    report = OmegaConf.to_container(config.report, resolve=True) if config.report is not None else None
+    return {
+        **names_of(config),
+        "seed": config.seed,
+        "key": content_key(content),
+        "variant": content_key(content_of(config, any_seed=True)),
+        "num_cycles": learning.num_cycles,
+        "classes": list(learning.experiment.data.classes),
+        "report": report,
+        "planned": planned_sweep(),
+        "changes": changes(config),
+        "config": content,
+    }
+
+
+def _log_to(path: Path) -> logging.Handler:
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    return handler
