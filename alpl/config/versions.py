@@ -24,6 +24,12 @@ MOVED: Mapping[str, str] = {
 """Old ``_target_`` -> today's."""
 
 ADDED: Mapping[str, Any] = {
+    "callbacks.class_difficulty": {
+        "_target_": "alpl.callbacks.class_difficulty.ClassDifficulty",
+        "xi": 0.6,
+        "base_momentum": 0.99,
+        "absent": "as_written",
+    },
     "learner": None,
     "model.consistency.compare": "offsets",
     "model.consistency.detach_targets": True,
