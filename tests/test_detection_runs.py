@@ -45,10 +45,16 @@ def _wrong(objects: Objects) -> Objects:
 
 
 @pytest.mark.parametrize(
-    "extra", ["model.consistency.pairing=as_written", "data.labeled_fraction=random"], ids=["half", "random"]
+    "extra",
+    [
+        ["model.consistency.pairing=as_written"],
+        ["data.labeled_fraction=random"],
+        ["model._target_=pair_detector.PairSsd", "+data/pair=strong"],
+    ],
+    ids=["half", "random", "second_view"],
 )
-def test_objects_of_unlabeled_images_reach_nothing(tmp_path: Path, monkeypatch, extra: str) -> None:
-    overrides = [*RUN, extra]
+def test_objects_of_unlabeled_images_reach_nothing(tmp_path: Path, monkeypatch, extra: list[str]) -> None:
+    overrides = [*RUN, *extra]
     true = alpl(tmp_path / "true", *overrides).run_folder()
     scramble(monkeypatch, kept=Pool.load(true / "cycle_02" / "pool.csv").labeled)
     wrong = alpl(tmp_path / "wrong", *overrides).run_folder()
