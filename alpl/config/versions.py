@@ -24,10 +24,14 @@ MOVED: Mapping[str, str] = {
 """Old ``_target_`` -> today's."""
 
 ADDED: Mapping[str, Any] = {
+    "data.pool_transform": "evaluation",
     "learner": None,
     "partner": None,
 }
 """Keys that were added later -> the value that does what was done without them."""
+
+ONLY_OF: Mapping[str, str] = {"data.pool_transform": "alpl.data.datamodule.ImageDataModule"}
+"""Keys among them that not every class takes at their place -> the ``_target_`` that does."""
 
 _OLD_NAMES = {new: old for old, new in MOVED.items()}
 
@@ -46,7 +50,7 @@ def upgraded(content: Mapping[str, Any]) -> dict[str, Any]:
         node: Any = renamed
         for group in groups:
             node = node.get(group) if isinstance(node, dict) else None
-        if isinstance(node, dict):
+        if isinstance(node, dict) and ONLY_OF.get(place) in (None, node.get("_target_")):
             node.setdefault(name, value)
     return renamed
 
