@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from hydra.utils import instantiate
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
 from alpl.acquisition import AbstractAcquisition, AbstractPseudoLabeler
@@ -45,6 +46,7 @@ class Experiment:
         logger: hears of the run.
         seed: of everything that is drawn.
         learner: what is trained in a cycle: a network, an ensemble, a teacher and a student.
+        callbacks: make a callback afresh for each fit of the task's model, by the callback's name.
         partner: another model that is trained beside it and asked about images, or None.
         pseudo_labels: makes targets for unlabeled images of what the last cycle's model was sure of, or None.
         informativeness: record for every cycle the utility of each unlabeled image and whether the model was right
@@ -69,6 +71,7 @@ class Experiment:
     logger: AbstractRunLogger
     seed: int
     learner: AbstractLearner = field(default_factory=Members)
+    callbacks: Mapping[str, Callable[[], Callback]] = field(default_factory=dict)
     partner: Partner | None = None
     pseudo_labels: AbstractPseudoLabeler | None = None
     informativeness: bool = False
@@ -97,6 +100,7 @@ def make_experiment(config: DictConfig) -> Experiment:
     """
     make = partial(instantiate, _convert_="all")
     check_not_set(config.trainer, "trainer", OURS)
+    providers, callbacks = _make_callbacks(config, make)
     acquisition = make(config.acquisition)
     if not isinstance(acquisition, AbstractAcquisition):
         raise ConfigError(f"acquisition must be an AbstractAcquisition, got {config.acquisition._target_}")
@@ -107,7 +111,8 @@ def make_experiment(config: DictConfig) -> Experiment:
         acquisition=acquisition,
         pseudo_labels=make(config.pseudo_labels) if config.pseudo_labels else None,
         make_oracle=partial(make, config.oracle),
-        providers=[make(callback) for callback in config.callbacks.values() if callback is not None],
+        providers=providers,
+        callbacks=callbacks,
         make_trainer=make(config.trainer, _partial_=True),
         logger=make(config.logger),
         seed=config.seed,
@@ -120,6 +125,23 @@ def make_experiment(config: DictConfig) -> Experiment:
         keep_models=config.keep_models,
         keep_predictions=config.keep_predictions,
     )
+
+
+def _make_callbacks(
+    config: DictConfig, make: Callable[..., Any]
+) -> tuple[list[AbstractProvider], dict[str, Callable[[], Callback]]]:
+    """Give the providers, and makers of all other callbacks."""
+    providers: list[AbstractProvider] = []
+    others: dict[str, Callable[[], Callback]] = {}
+    for name, node in config.callbacks.items():
+        callback = None if node is None else make(node)
+        if isinstance(callback, AbstractProvider):
+            providers.append(callback)
+        elif isinstance(callback, Callback):
+            others[str(name)] = partial(make, node)
+        elif callback is not None:
+            raise ConfigError(f"callbacks.{name} must be a callback of Lightning, got {type(callback).__name__}")
+    return providers, others
 
 
 def _make_learner(config: DictConfig, make: Callable[..., Any]) -> AbstractLearner:

@@ -20,6 +20,7 @@ from typing import final
 
 from alpl.acquisition.base import Query, Stage
 from alpl.callbacks.cost_record import CostRecord
+from alpl.callbacks.foreign import check_callbacks
 from alpl.cycle.looking import Looking
 from alpl.cycle.needs import needs_of_stages
 from alpl.cycle.partnering import Partnering
@@ -82,7 +83,9 @@ class ActiveLearning:
         self.parts = Parts(experiment, oracle, folder, self.stages, self.progress, interruption)
         module = self.parts.make_module()
         self.needs = needs_of_stages(experiment, self.recording, module) if self.budgets else (Need.NOTHING,)
-        check_settings(module, self.parts.make_trainer)
+        callbacks = {name: make() for name, make in experiment.callbacks.items()}
+        check_callbacks(callbacks, has_validation=bool(data.num_validation))
+        check_settings(module, partial(self.parts.make_trainer, *callbacks.values()))
         if self.budgets:
             needs = experiment.acquisition.needs | self.needs[0]
             check_needs(experiment, needs, module)

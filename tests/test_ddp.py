@@ -184,6 +184,20 @@ def test_validation_is_the_mean_over_all_images(kcenter):
         assert float(last["val/accuracy"]) == pytest.approx(right, abs=1e-6)
 
 
+def test_both_processes_stop_early_together(tmp_path):
+    run = _Run(
+        _alpl(
+            tmp_path, "acquisition=dispersion", "schedule.cycles=1", "trainer.max_epochs=40", "model.optimizer.lr=0.3",
+            "callbacks=early_stopping", "callbacks.early_stopping.patience=1",
+        )
+    )  # fmt: skip
+    assert run.stages()[-1] == (None, "finished")
+    for folder in run.cycles:
+        losses = [float(row["train/loss"]) for row in csv.DictReader((folder / "epochs.csv").open(newline=""))]
+        assert len(losses) < 40 and losses[-1] >= min(losses)
+    assert len(np.load(run.cycles[0] / HISTORY)) == len((run.cycles[0] / "epochs.csv").read_text().splitlines()) - 1
+
+
 # --- single parts, in two forked processes
 
 

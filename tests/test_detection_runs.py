@@ -47,12 +47,15 @@ def _wrong(objects: Objects) -> Objects:
 @pytest.mark.parametrize(
     "extra",
     [
-        pytest.param("model.consistency.pairing=as_written", id="half"),
-        pytest.param("data.labeled_fraction=random", id="random", marks=pytest.mark.slow),
+        pytest.param(["model.consistency.pairing=as_written"], id="half"),
+        pytest.param(["data.labeled_fraction=random"], id="random", marks=pytest.mark.slow),
+        pytest.param(
+            ["model._target_=pair_detector.PairSsd", "+data/pair=strong"], id="second_view", marks=pytest.mark.slow
+        ),
     ],
 )
-def test_objects_of_unlabeled_images_reach_nothing(tmp_path: Path, monkeypatch, extra: str) -> None:
-    overrides = [*RUN, extra]
+def test_objects_of_unlabeled_images_reach_nothing(tmp_path: Path, monkeypatch, extra: list[str]) -> None:
+    overrides = [*RUN, *extra]
     true = alpl(tmp_path / "true", *overrides).run_folder()
     scramble(monkeypatch, kept=Pool.load(true / "cycle_02" / "pool.csv").labeled)
     wrong = alpl(tmp_path / "wrong", *overrides).run_folder()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
@@ -30,19 +30,32 @@ class ResumeCheckpoint(Checkpoint):
         self.every_seconds = every_seconds
         self.interruption = interruption
         self._last = time.monotonic()
-        self._max_steps = -1
+        self._max_steps = self._max_epochs = -1
+        self._stopping = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Whether the fit was stopped early at this epoch's end; Lightning itself forgets it."""
+        return {"stopping": self._stopping}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with a fit that was stopped, or not."""
+        self._stopping = bool(state_dict["stopping"])
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hide ``max_steps`` while the loops are restored.
+        """Hide ``max_steps`` and ``max_epochs`` while the loops are restored.
 
         Lightning restores a fit that counts steps as if it had been killed within an epoch, and ends that epoch again.
+        And of a fit that was killed when its last epoch was over, it would not tell callbacks the end.
         """
-        self._max_steps = trainer.max_steps
+        self._max_steps, self._max_epochs = trainer.max_steps, trainer.fit_loop.max_epochs
         trainer.fit_loop.epoch_loop.max_steps = -1
+        trainer.fit_loop.max_epochs = -1
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count steps from here."""
+        """Count steps from here; a fit that was stopped early, and then killed, does not train another epoch."""
         trainer.fit_loop.epoch_loop.max_steps = self._max_steps
+        trainer.fit_loop.max_epochs = self._max_epochs
+        trainer.should_stop = trainer.should_stop or self._stopping
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write, if it is time, and leave, if the time is up; process 0 decides for all.
@@ -50,6 +63,7 @@ class ResumeCheckpoint(Checkpoint):
         Raises:
             Interrupted: the run leaves.
         """
+        self._stopping = trainer.should_stop
         due = self.interruption.ending or time.monotonic() - self._last >= self.every_seconds
         due, leaving = trainer.strategy.broadcast((due, self.interruption.leaving))
         if due:

@@ -30,6 +30,7 @@ ADDED: Mapping[str, Any] = {
         "base_momentum": 0.99,
         "absent": "as_written",
     },
+    "data.pool_transform": "evaluation",
     "learner": None,
     "model.consistency.compare": "offsets",
     "model.consistency.detach_targets": True,
@@ -38,6 +39,9 @@ ADDED: Mapping[str, Any] = {
     "partner": None,
 }
 """Keys that were added later -> the value that does what was done without them."""
+
+ONLY_OF: Mapping[str, str] = {"data.pool_transform": "alpl.data.datamodule.ImageDataModule"}
+"""Keys among them that not every class takes at their place -> the ``_target_`` that does."""
 
 _OLD_NAMES = {new: old for old, new in MOVED.items()}
 
@@ -56,7 +60,7 @@ def upgraded(content: Mapping[str, Any]) -> dict[str, Any]:
         node: Any = renamed
         for group in groups:
             node = node.get(group) if isinstance(node, dict) else None
-        if isinstance(node, dict):
+        if isinstance(node, dict) and ONLY_OF.get(place) in (None, node.get("_target_")):
             node.setdefault(name, value)
     return renamed
 

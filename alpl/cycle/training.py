@@ -10,6 +10,7 @@ from alpl.callbacks.cost_record import CostRecord
 from alpl.callbacks.epoch_log import EpochLog
 from alpl.callbacks.epoch_seed import EpochSeed
 from alpl.callbacks.fit_progress import FitProgress
+from alpl.callbacks.foreign import monitors_told
 from alpl.callbacks.resume_checkpoint import ResumeCheckpoint
 from alpl.cycle.parts import Parts
 from alpl.data.base import AbstractPoolDataModule
@@ -50,11 +51,14 @@ class Training:
             trainer = parts.make_trainer(
                 EpochSeed(seed),
                 *(self._providers(files) if fit.watched else ()),
+                *(make() for make in experiment.callbacks.values()),
                 EpochLog(files.epochs(fit.model), lambda epoch, values: experiment.logger.follow()),
                 FitProgress(parts.progress),
                 ResumeCheckpoint(resume, experiment.checkpoint_every_s, parts.interruption),
             )
-            trainer.fit(module, datamodule=data, ckpt_path=resume if resume.exists() else None, weights_only=True)
+            start = resume if resume.exists() else None
+            with monitors_told(trainer):
+                trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
             if parts.is_main:
                 write_tensors(files.model(fit.model), module.state_dict())
 

@@ -87,7 +87,7 @@ class AbstractPoolDataModule(LightningDataModule, ABC):
 
     @abstractmethod
     def observing(self, index: Index) -> Self:
-        """Give a view whose prediction loader gives the training images ``index``, evaluation transform."""
+        """Give a view whose prediction loader gives the training images ``index``, by default not augmented."""
 
     @abstractmethod
     def tracking_dataloader(self) -> DataLoader[Batch]:

@@ -24,7 +24,7 @@ class Batch(NamedTuple):
     """B images, some labeled.
 
     Args:
-        images: ``[B C H W]``.
+        images: ``[B C H W]``; ``[B 2 C H W]`` behind :class:`alpl.data.views.TwoViews`.
         index: ``Long[B]`` dataset indices.
         labeled: ``Bool[B]``, by the oracle.
         targets: the targets of the labeled and pseudo-labeled images only, in their order in the batch: ``Long[n]`` in
@@ -34,6 +34,8 @@ class Batch(NamedTuple):
         pseudo: ``Bool[B]``: whose targets are an earlier model's; None where nobody's are.
         shapes: ``Long[B 2]`` height and width of each image within ``images``, where they were padded to a common size;
             None where they fill it.
+        second: another view of each image, shaped and padded as ``images``; None where nobody asked for it.
+        warp: ``Float[B 3 3]``: from pixels of ``images`` to those of ``second``, see :mod:`alpl.boxes.warped`.
     """
 
     images: Tensor
@@ -44,6 +46,8 @@ class Batch(NamedTuple):
     sizes: Tensor | None = None
     pseudo: Tensor | None = None
     shapes: Tensor | None = None
+    second: Tensor | None = None
+    warp: Tensor | None = None
 
     @property
     def has_targets(self) -> Tensor:

@@ -24,6 +24,7 @@ from alpl.data.batch import (
 from alpl.data.sets import Splits
 from alpl.data.source import AbstractSource
 from alpl.data.task import Task
+from alpl.data.views import TwoViews
 from alpl.errors import ConfigError
 from alpl.labeling.pseudo_labels import AbstractPseudoLabels, ImagePseudoLabels
 from alpl.labeling.schedule import Amount, Candidates, balanced_draw, num_images_of
@@ -48,6 +49,9 @@ class ImageDataModule(AbstractPoolDataModule):
         labeled_fraction: 1.0 trains on labeled images only; a fraction in (0, 1) gives every batch that share of
             labeled images (Elezi et al., Table 6); "random" draws from all images alike.
         eval_batch_size: images per process in evaluation and tracking.
+        pool_transform: how the images of the pool are shown when they are predicted for an acquisition: "evaluation",
+            or "training", drawn at random (the released code of the thesis' ch. 4 does so).
+        evaluation_transform: transforms of all batches that are not augmented, applied before ``normalize``.
         validation: images held out of the pool, the same for every class, see ``num_images_of``; 0 for none.
         seed: of the validation split and the order of the batches.
         root: the folder that holds the data set; null for one that lies in no folder.
@@ -69,6 +73,8 @@ class ImageDataModule(AbstractPoolDataModule):
         batch_size: int,
         labeled_fraction: float | Literal["random"] = 1.0,
         eval_batch_size: int = 1000,
+        pool_transform: Literal["evaluation", "training"] = "evaluation",
+        evaluation_transform: Sequence[Transform] = (),
         validation: Amount = 0,
         seed: int,
         root: str | None = None,
@@ -76,12 +82,10 @@ class ImageDataModule(AbstractPoolDataModule):
         long_tail: Callable[[AbstractSource], AbstractSource] | None = None,
     ) -> None:
         super().__init__()
-        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f"data.{name} must be an int >= 1, got {value!r}")
         if not isinstance(download, bool):
             raise ConfigError(f"data.download must be true or false, got {download!r}")
-        check_labeled_fraction(labeled_fraction, batch_size)
+        if pool_transform not in ("evaluation", "training"):
+            raise ConfigError(f"data.pool_transform must be 'evaluation' or 'training', got {pool_transform!r}")
         self.allow_zero_length_dataloader_with_multiple_devices = True  # a pool may have fewer images than processes
         self.source = _make_source(source, root, download)
         if long_tail is not None:
@@ -91,6 +95,9 @@ class ImageDataModule(AbstractPoolDataModule):
         self.batch_size = batch_size
         self.labeled_fraction = labeled_fraction
         self.eval_batch_size = eval_batch_size
+        self.pool_transform = pool_transform
+        self.evaluation_transform = tuple(evaluation_transform)
+        self._check()
         self.validation = validation
         self.seed = seed
         self._splits: Splits | None = None
@@ -101,6 +108,17 @@ class ImageDataModule(AbstractPoolDataModule):
         self._targets: Tensor | None = None  # of the pool's labeled images
         self._pseudo: ImagePseudoLabels | None = None  # of others
         self._observed: Index | None = None
+
+    def _check(self) -> None:
+        """Refuse settings that no loader could follow."""
+        for name, value in (("batch_size", self.batch_size), ("eval_batch_size", self.eval_batch_size)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ConfigError(f"data.{name} must be an int >= 1, got {value!r}")
+        check_labeled_fraction(self.labeled_fraction, self.batch_size)
+        if any(isinstance(transform, TwoViews) for transform in self.augment[:-1]):
+            raise ConfigError("data.augment must have TwoViews as its last transform, got others behind it")
+        if self.pool_transform == "training" and any(isinstance(transform, TwoViews) for transform in self.augment):
+            raise ConfigError("data.pool_transform must be 'evaluation' where data.augment gives two views of an image")
 
     # --- reading
 
@@ -219,9 +237,30 @@ class ImageDataModule(AbstractPoolDataModule):
         return view
 
     def observing(self, index: Index) -> ImageDataModule:
-        """Give a copy whose prediction loader gives the training images ``index``, evaluation transform."""
+        """Give a copy whose prediction loader gives the training images ``index``, see ``pool_transform``."""
         view = copy.copy(self)
         view._observed = index
+        return view
+
+    def viewed(
+        self,
+        *,
+        augment: Sequence[Transform] | None = None,
+        normalize: Transform | None = None,
+        batch_size: int | None = None,
+        labeled_fraction: float | Literal["random"] | None = None,
+    ) -> ImageDataModule:
+        """Give a copy that shows the same images, with the same labels, otherwise; what is None stays.
+
+        Raises:
+            ConfigError: a value is out of range.
+        """
+        view = copy.copy(self)
+        view.augment = self.augment if augment is None else tuple(augment)
+        view.normalize = self.normalize if normalize is None else normalize
+        view.batch_size = self.batch_size if batch_size is None else batch_size
+        view.labeled_fraction = self.labeled_fraction if labeled_fraction is None else labeled_fraction
+        view._check()
         return view
 
     @property
@@ -260,10 +299,11 @@ class ImageDataModule(AbstractPoolDataModule):
         return self._evaluation(self.splits.train.images, *_nothing(), self.pool.unlabeled)
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """The observed images (see :meth:`observing`), evaluation transform, without targets."""
+        """The observed images (see :meth:`observing`) in order, see ``pool_transform``, without targets."""
         if self._observed is None:
             raise RuntimeError("the data module observes no images: use observing()")
-        return self._evaluation(self.splits.train.images, *_nothing(), self._observed)
+        augment = self.pool_transform == "training"
+        return self._evaluation(self.splits.train.images, *_nothing(), self._observed, augment=augment)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """The validation images with their targets; an empty list where there are none."""
@@ -278,19 +318,23 @@ class ImageDataModule(AbstractPoolDataModule):
         return self._evaluation(self.splits.test.images, index, self.splits.test.targets, index)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Augment (training batches only) and normalize on the device that the batch is on."""
+        """Transform and normalize on the device that the batch is on; ``[B 2 C H W]`` where there are two views."""
         images = batch.images
-        for transform in self.augment if batch.augment else ():
+        for transform in self.augment if batch.augment else self.evaluation_transform:
             images = transform(images)
+        if images.ndim == 5:
+            return batch._replace(images=self.normalize(images.flatten(0, 1)).unflatten(0, images.shape[:2]))
         return batch._replace(images=self.normalize(images))
 
     def _labels(self) -> Tensor:
         assert self._targets is not None, "with_pool() sets both"
         return self._targets
 
-    def _evaluation(self, images: Tensor, labeled: Index, targets: Tensor, index: Index) -> DataLoader[Batch]:
+    def _evaluation(
+        self, images: Tensor, labeled: Index, targets: Tensor, index: Index, *, augment: bool = False
+    ) -> DataLoader[Batch]:
         sampler = ShardSampler(index, self.eval_batch_size, rank=self.rank, world_size=self.world_size)
-        return self._loader(images, labeled, targets, sampler, augment=False)
+        return self._loader(images, labeled, targets, sampler, augment=augment)
 
     def _loader(
         self, images: Tensor, labeled: Index, targets: Tensor, sampler: AbstractBatchSampler, *, augment: bool

@@ -55,12 +55,20 @@ class KeepRatioResize:
 
     def __call__(self, image: Tensor) -> Tensor:
         """``[3 H W]``, 0 to 255 -> ``Float[3 h w]``."""
-        pixels = (image.float() / 255 - self.mean) / self.std
+        pixels = self.normalized(image.float())
         size = self.size_of(image.shape[1], image.shape[2])
         resized: Tensor = torch.nn.functional.interpolate(
             pixels[None], size=size, mode="bilinear", align_corners=False
         )[0]
         return resized
+
+    def pixels(self, shown: Tensor) -> Tensor:
+        """``Float[3 h w]``, the network's input -> pixels of 0 to 255."""
+        return (shown * self.std + self.mean) * 255
+
+    def normalized(self, pixels: Tensor) -> Tensor:
+        """Turn :meth:`pixels` around."""
+        return (pixels / 255 - self.mean) / self.std
 
     def size_of(self, height: int, width: int) -> tuple[int, int]:
         """Give h and w for an image of H x W; at least one pixel each.

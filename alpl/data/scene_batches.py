@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, Sampler
 
 from alpl.boxes.objects import AbstractDetectionImages, Objects
 from alpl.data.batch import AbstractBatchSampler, Batch
+from alpl.data.pair import PairTransform, SecondView
 from alpl.machine.seeding import derive_seed
 
 
@@ -102,6 +103,7 @@ class PartlyLabeledScenes(Dataset[Batch]):
         pseudo: objects that an earlier model found, by dataset index; None where there are no pseudo-labels.
         augment: see :class:`SceneTransform`.
         pad_to: see :func:`pad_images`.
+        pair: makes a second view of each augmented image; None for none.
 
     Raises:
         ValueError: an image has both.
@@ -114,12 +116,14 @@ class PartlyLabeledScenes(Dataset[Batch]):
         pseudo: Mapping[int, Objects] | None,
         augment: SceneTransform,
         pad_to: int = 1,
+        pair: PairTransform | None = None,
     ) -> None:
         if both := labeled.keys() & (pseudo or {}).keys():
             raise ValueError(f"pseudo must not hold labeled images, got {sorted(both)[:5]}")
         self.images = images
         self.augment = augment
         self.pad_to = pad_to
+        self.pair = pair
         self._labeled, self._pseudo = labeled, pseudo
         self._objects = {**labeled, **(pseudo or {})}
 
@@ -127,7 +131,7 @@ class PartlyLabeledScenes(Dataset[Batch]):
         return len(self.images)
 
     def __getitem__(self, place: Place) -> Batch:
-        scenes, targets, indices = [], [], place.index.tolist()
+        scenes, targets, seconds, indices = [], [], [], place.index.tolist()
         for number, index in enumerate(indices):
             objects = self._objects.get(index, Objects.none())
             generator = torch.Generator().manual_seed(derive_seed(place.seed, number))
@@ -135,8 +139,12 @@ class PartlyLabeledScenes(Dataset[Batch]):
             scenes.append(scene)
             if index in self._objects:
                 targets.append(moved)
+            if self.pair is not None:
+                # a generator of its own: how many numbers the first view drew depends on the objects
+                other = torch.Generator().manual_seed(derive_seed(place.seed, number, "second"))
+                seconds.append(self.pair(scene, other))
         images, shapes = pad_images(scenes, self.pad_to)
-        return Batch(
+        batch = Batch(
             images,
             place.index,
             torch.tensor([index in self._labeled for index in indices], dtype=torch.bool),
@@ -145,6 +153,7 @@ class PartlyLabeledScenes(Dataset[Batch]):
             pseudo=None if self._pseudo is None else torch.tensor([index in self._pseudo for index in indices]),
             shapes=shapes,
         )
+        return with_second(batch, seconds, self.pad_to) if seconds else batch
 
 
 @final
@@ -186,6 +195,24 @@ class Scenes(Dataset[Batch]):
             sizes=self.images.sizes[place.index],
             shapes=shapes,
         )
+
+
+def with_second(batch: Batch, seconds: Sequence[SecondView], multiple: int) -> Batch:
+    """Add a second view of each image.
+
+    Args:
+        batch: B images.
+        seconds: B, each of the size of its image before padding.
+        multiple: see :func:`pad_images`.
+
+    Raises:
+        ValueError: a second view has another size than its image.
+    """
+    second, shapes = pad_images([view.image for view in seconds], multiple)
+    own = None if batch.shapes is None else batch.shapes.tolist()
+    if second.shape != batch.images.shape or (None if shapes is None else shapes.tolist()) != own:
+        raise ValueError(f"second views must be as large as the first, {own}, got {shapes}")
+    return batch._replace(second=second, warp=torch.stack([view.warp for view in seconds]))
 
 
 def pad_images(images: Sequence[Tensor], multiple: int = 1) -> tuple[Tensor, Tensor | None]:

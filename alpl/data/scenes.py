@@ -21,6 +21,7 @@ from alpl.data.batch import (
     check_labeled_fraction,
     training_sampler,
 )
+from alpl.data.pair import PairTransform
 from alpl.data.scene_batches import PartlyLabeledScenes, Scenes, SceneTransform, SeededBatches
 from alpl.data.task import Task
 from alpl.errors import ConfigError
@@ -51,6 +52,7 @@ class SceneDataModule(AbstractPoolDataModule):
         source: reads the data set.
         augment: transform of training images. A detector's config brings it, as what it expects is its own matter.
         resize: ``UInt8[3 H W]`` -> ``Float[3 h w]``: the network's input without augmentation, for all other images.
+        pair: makes a second view of each training image from the first, for ``Batch.second``; None for none.
         batch_size: images per process and training step.
         labeled_fraction: as in :class:`alpl.data.datamodule.ImageDataModule`.
         eval_batch_size: images per process in evaluation and prediction.
@@ -70,6 +72,7 @@ class SceneDataModule(AbstractPoolDataModule):
         augment: SceneTransform | None = None,
         resize: Callable[[Tensor], Tensor] | None = None,
         *,
+        pair: PairTransform | None = None,
         batch_size: int,
         labeled_fraction: float | Literal["random"] = 1.0,
         eval_batch_size: int = 32,
@@ -96,6 +99,7 @@ class SceneDataModule(AbstractPoolDataModule):
         self.source = source
         self.augment = augment
         self.resize = resize
+        self.pair = pair
         self.batch_size = batch_size
         self.labeled_fraction = labeled_fraction
         self.eval_batch_size = eval_batch_size
@@ -228,7 +232,8 @@ class SceneDataModule(AbstractPoolDataModule):
             rank=self.rank,
             world_size=self.world_size,
         )
-        return self._loader(PartlyLabeledScenes(self.splits.train, labeled, pseudo, self.augment, self.pad_to), sampler)
+        scenes = PartlyLabeledScenes(self.splits.train, labeled, pseudo, self.augment, self.pad_to, self.pair)
+        return self._loader(scenes, sampler)
 
     def tracking_dataloader(self) -> DataLoader[Batch]:
         """The unlabeled images in order, without augmentation and objects."""

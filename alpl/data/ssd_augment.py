@@ -59,9 +59,17 @@ class SsdPreprocess:
         _, height, width = image.shape
         return self.show(image.float(), Patch(0, 0, width, height))
 
+    def pixels(self, shown: Tensor) -> Tensor:
+        """``Float[3 S S]``, the network's input -> pixels of 0 to 255."""
+        return shown + self.mean
+
+    def normalized(self, pixels: Tensor) -> Tensor:
+        """Turn :meth:`pixels` around."""
+        return pixels - self.mean
+
     def show(self, pixels: Tensor, patch: Patch) -> Tensor:
         """Give a part of an image (``Float[3 H W]``) as ``Float[3 S S]``; what lies beyond the image is the mean."""
-        return resample(pixels, patch, self.mean, self.size) - self.mean
+        return self.normalized(resample(pixels, patch, self.mean, self.size))
 
 
 @final

@@ -4,7 +4,7 @@ from functools import partial
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
 
 from alpl.callbacks.epoch_log import EpochLog
 from alpl.callbacks.epoch_seed import EpochSeed
@@ -132,6 +132,34 @@ def test_killed_before_any_checkpoint(tmp_path, view):
     bombs = [Bomb("on_train_epoch_start", epoch) for epoch in (1, 4)]
     _assert_same_fit(tmp_path, view(), *bombs, every_s=1000.0)
     assert not (tmp_path / "killed" / "fit.ckpt").exists()
+
+
+class EndBomb(Callback):
+    """Kills a fit that is complete, whenever that is."""
+
+    def on_train_end(self, trainer, pl_module):
+        raise KilledError
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(EarlyStopping, "train/loss", patience=2, min_delta=0.2),
+        partial(EarlyStopping, "val/loss", patience=1, min_delta=0.2, check_on_train_epoch_end=False),
+        partial(EMAWeightAveraging, decay=0.9),
+    ],
+    ids=["train_loss", "val_loss", "averages"],
+)
+def test_callbacks_of_lightning_go_on_as_if_undisturbed(tmp_path, view, make):
+    undisturbed = _fit(tmp_path / "undisturbed", view(), make())
+    for bomb in (Bomb("on_train_epoch_start", 1), EndBomb()):
+        with pytest.raises(KilledError):
+            _fit(tmp_path / "killed", view(), bomb, make())
+    resumed = _fit(tmp_path / "killed", view(), make())
+    assert _left(tmp_path / "killed") == _left(tmp_path / "undisturbed")
+    assert all(map(torch.equal, resumed.state_dict().values(), undisturbed.state_dict().values()))
+    plain = _fit(tmp_path / "plain", view())  # it did something
+    assert not all(map(torch.equal, plain.state_dict().values(), undisturbed.state_dict().values()))
 
 
 @pytest.mark.parametrize("labeled_fraction", [0.5, "random"])

@@ -29,6 +29,16 @@ def test_a_key_that_was_added_counts_where_it_says_something_new() -> None:
     assert content_key(other) != content_key(OLD)
 
 
+def test_a_key_is_added_where_a_class_takes_it() -> None:
+    classes = {"data": {"_target_": "alpl.data.datamodule.ImageDataModule"}}
+    scenes = {"data": {"_target_": "alpl.data.scenes.SceneDataModule"}}
+    assert upgraded(OLD | classes)["data"]["pool_transform"] == "evaluation"
+    assert upgraded(OLD | scenes)["data"] == scenes["data"]
+    assert content_key(upgraded(OLD | classes)) == content_key(OLD | classes)
+    other = OLD | {"data": classes["data"] | {"pool_transform": "training"}}
+    assert content_key(other) != content_key(OLD | classes)
+
+
 def test_every_new_name_can_be_imported() -> None:
     from hydra.utils import get_class
 
