@@ -77,7 +77,7 @@ def record_of(folder: Path) -> dict[str, Any]:
         labeled = [row for row in _rows(cycle / "pool.csv") if int(row["cycle"]) >= 0]
         record: dict[str, Any] = {
             "labeled": [int(row["index"]) for row in labeled],
-            "metrics": json.loads((cycle / "metrics.json").read_text()),
+            "metrics": _metrics(cycle),
         }
         if (cycle / "query.csv").exists():
             query = _rows(cycle / "query.csv")
@@ -103,6 +103,12 @@ def structure_of(record: dict[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _metrics(cycle: Path) -> dict[str, Any]:
+    """The results, less the counts of classes: they follow from what is labeled, and old runs have none."""
+    results = json.loads((cycle / "metrics.json").read_text())
+    return {name: value for name, value in results.items() if not name.startswith("class_counts")}
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
