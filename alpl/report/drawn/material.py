@@ -73,6 +73,11 @@ class Material:
         """The lines of all tables."""
         return tuple(variant for table in self.tables for variant in table.variants)
 
+    @property
+    def recorded(self) -> tuple[Variant, ...]:
+        """Those whose runs are their own: what they recorded is shown once."""
+        return tuple(variant for variant in self.variants if not variant.is_derived)
+
     def of(self, names: Sequence[str]) -> Material:
         """Give the part that is about these data sets."""
         return replace(

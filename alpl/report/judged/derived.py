@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from alpl.report.judged.beside import Column, table_by_data, tables_by_cycle
-from alpl.report.judged.comparison import Comparison
+from alpl.report.judged.comparison import Comparison, Line
 from alpl.report.judged.gains import data_of
 from alpl.report.read.aggregate import Variant, primary_metric
 from alpl.report.read.cycles import at_cycle
@@ -44,40 +44,53 @@ def measured(variants: Sequence[Variant], measure: Measure) -> list[Variant]:
 
 
 def _tables(table: PaperTable, printed: Printed, variants: Sequence[Variant], measure: Measure) -> list[Comparison]:
-    rows = list(dict.fromkeys(row for row, _ in printed)) or [table.rows.get(v.row, v.row) for v in variants]
-    names = {row: ours for ours, row in table.rows.items()}
-    told = [
-        row
-        for row in rows
-        if measure.kind == "rise" or measure.other(names.get(row, row)) not in (None, names.get(row, row))
-    ]
-    numbers = {key: value for key, value in printed.items() if key[1] in measure.printed and key[0] in told}
-    # a row without a number keeps its place, in whichever column
-    numbers |= {(row, "cycle_0"): ("", "") for row in told if row not in {key[0] for key in numbers}}
+    """Give the tables of one measure; a row that neither side has a number of is left out."""
+    numbers = _numbers(table, printed, variants, measure)
     part = replace(
         table, metrics={}, cost=None, overlap=None, gain_over={}, derived=(), cycle=measure.cycle,
         columns={} if measure.by_cycle else measure.columns,
         cycles={int(cycle): column for cycle, column in measure.columns.items() if column} if measure.by_cycle else {},
-        metric=primary_metric(variants, table.metric), scale=table.scale if measure.kind == "rise" else 1.0,
+        metric=primary_metric(variants, table.metric), scale=table.scale if measure.kind == "rise" else 100.0,
     )  # fmt: skip
     if measure.by_cycle:
         found = tables_by_cycle(part, numbers, measured(variants, measure), is_main=False)
     else:
         made = measured([at_cycle(variant, measure.cycle) for variant in variants], measure)
-        columns = [Column(data, name, (part.metric or "").removeprefix("test/"), True)
-                   for data, name in measure.columns.items()]  # fmt: skip
-        found = [table_by_data(part, numbers, made, columns)]
-    return [replace(one, title=measure.title, is_main=False) for one in found if one.lines]
+        shown = (part.metric or "").removeprefix("test/")
+        found = [table_by_data(part, numbers, made, [Column(*one, shown, True) for one in measure.columns.items()])]
+    return [_shown(one, measure) for one in found if any(_is_told(line) for line in one.lines)]
+
+
+def _shown(one: Comparison, measure: Measure) -> Comparison:
+    lines = tuple(line for line in one.lines if _is_told(line))
+    told = replace(one, lines=lines, title=measure.title, is_main=False)
+    return told if told.is_printed else replace(told, is_judged=False, remark="")
+
+
+def _is_told(line: Line) -> bool:
+    return any(cell.paper_mean or cell.ours is not None for cell in line.cells)
+
+
+def _numbers(table: PaperTable, printed: Printed, variants: Sequence[Variant], measure: Measure) -> Printed:
+    """Give the paper's numbers of a measure; a row without one keeps its name and its place."""
+    rows = dict.fromkeys(row for row, _ in printed) or dict.fromkeys(table.rows.get(v.row, v.row) for v in variants)
+    others = {table.rows.get(row, row) for row in measure.of.values()} if measure.kind == "relative" else set()
+    numbers = {key: value for key, value in printed.items() if key[1] in measure.printed and key[0] not in others}
+    with_number, column = {row for row, _ in numbers}, next(iter(table.cycles.values()), "cycle_0")
+    return numbers | {(row, column): ("", "") for row in rows if row not in with_number}
 
 
 def _against(variant: Variant, variants: Sequence[Variant], measure: Measure) -> tuple[RunResult, ...] | None:
-    """Tell the runs of a variant against those of its other row; None where there is none or it is the row itself."""
+    """Tell the runs of a variant against those of its other row; None where there is none or it is the row itself.
+
+    All data is told against no query: it has no cycle in common with one.
+    """
     row = measure.other(variant.row)
     others = [one for one in variants if one.row == row and data_of(one) == data_of(variant)]
-    if row == variant.row or not others:
+    if row == variant.row or not others or (variant.is_all_data and not others[0].is_all_data):
         return None
     theirs = {run.seed: run for other in others for run in other.runs}
-    less = 100.0 if measure.kind == "improvement" else 0.0
+    less = 1.0 if measure.kind == "improvement" else 0.0
     return tuple(_by(run, theirs.get(run.seed), less) for run in variant.runs)
 
 
@@ -86,7 +99,7 @@ def _by(run: RunResult, other: RunResult | None, less: float) -> RunResult:
     is_all = other is not None and other.is_all_labeled and bool(other.cycles)
     theirs = {c.cycle: other.cycles[-1] if other is not None and is_all else known.get(c.cycle) for c in run.cycles}
     return _made(run, {cycle: one.metrics for cycle, one in theirs.items() if one is not None},
-                 lambda ours, base: 100 * ours / base - less if base else None)  # fmt: skip
+                 lambda ours, base: ours / base - less if base else None)  # fmt: skip
 
 
 def _rise(run: RunResult) -> RunResult:

@@ -94,7 +94,7 @@ def render(table: str, contents: Contents, out: Path) -> str:
         seeds=sorted({run.seed for run in runs}),
         pseudo={one.data: pseudo_points(one) for one in contents.tables},
         stages=stages,
-        seconds=[(variant, _seconds_per_cycle(variant, stages)) for variant in variants],
+        seconds=[(variant, _seconds_per_cycle(variant, stages)) for variant in variants if not variant.is_derived],
         environment=_environment(runs),
         networks=[cost_sheet(one) for one in contents.network_costs],
         verdict_rule=RULE,

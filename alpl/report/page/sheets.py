@@ -81,9 +81,11 @@ def paper_sheet(one: Comparison) -> Sheet:
     for line in one.lines:
         theirs = (_entry(one, place, _paper_value, _paper_text, line) for place in range(len(line.cells)))
         ours = (_entry(one, place, _our_value, _our_text, line) for place in range(len(line.cells)))
-        lines.append((Entry(_name(line)), Entry("paper"), *theirs, Entry("")))
-        lines.append((Entry(""), Entry("ours"), *ours, Entry(_verdict(line))))
-    return Sheet(_title(one), head, tuple(lines), 2, notes, 2)
+        if one.is_printed:
+            lines.append((Entry(_name(line)), Entry("paper"), *theirs, Entry("")))
+        first = "" if one.is_printed else line.label
+        lines.append((Entry(first), Entry("ours"), *ours, Entry(_verdict(line))))
+    return Sheet(_title(one), head, tuple(lines), 2, notes, 2 if one.is_printed else 1)
 
 
 def sheet_markdown(sheet: Sheet) -> str:
@@ -136,6 +138,8 @@ def _by_data(one: Comparison, notes: tuple[str, ...]) -> Sheet:
 
 def _title(one: Comparison) -> str:
     about = ", ".join(part for part in (one.data, one.title) if part)
+    if not one.is_printed and one.title:
+        return about
     return f"{about}: ours and the paper's numbers" if about else "Ours and the paper's numbers"
 
 

@@ -19,7 +19,7 @@ class Measure:
     """One entry of ``report.derived``.
 
     Args:
-        kind: ``relative``: 100 times ours by another row's; ``improvement``: that less 100; ``rise``: ours less that
+        kind: ``relative``: ours by another row's, in percent; ``improvement``: that less 100; ``rise``: ours less that
             of the row's own cycle 0, in the table's unit.
         of: the other row, the same for all ("" as key) or our row -> the other; nothing for a rise.
         by_cycle: whether its columns are the cycles, else they are data sets.

@@ -55,7 +55,7 @@ def with_metric_rows(
                     replace(run, row=name, cycles=tuple(_as(shown, one.metric, cycle) for cycle in run.cycles))
                     for run in variant.runs
                 )
-                found.append(Variant(variant.label.replace(variant.row, name, 1), runs))
+                found.append(Variant(variant.label.replace(variant.row, name, 1), runs, is_derived=True))
     return found
 
 

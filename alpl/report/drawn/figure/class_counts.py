@@ -21,12 +21,13 @@ MOST_NAMES = 25  # more names do not fit below the bars
 
 
 def draw(material: Material) -> bytes | None:
-    """Draw a panel a row, a bar a class, stacked by the cycle of the query; None where no run counted classes."""
-    counted = {variant.label: mean_counts(variant, material.notes) for variant in material.variants}
+    """Draw a panel a row, a bar a class, stacked by query; None where no row that queries counted its classes."""
+    variants = [variant for variant in material.recorded if not variant.is_all_data]
+    counted = {variant.label: mean_counts(variant, material.notes) for variant in variants}
     shown = {label: counts for label, counts in counted.items() if counts}
     if not shown:
         return None
-    runs = [run for variant in material.variants for run in variant.runs]
+    runs = [run for variant in variants for run in variant.runs]
     number = max(len(next(iter(counts.values()))) for counts in shown.values())
     names = next((run.classes for run in runs if len(run.classes) == number), ())
     with house_style():

@@ -17,4 +17,4 @@ CAPTION = Caption(
 
 def draw(material: Material) -> bytes | None:
     """Draw it; None where no run recorded features."""
-    return embedding_figure(material.data, material.variants, material.notes)
+    return embedding_figure(material.data, material.recorded, material.notes)

@@ -21,7 +21,7 @@ CAPTION = Caption(
 def draw(material: Material) -> dict[str, bytes]:
     """Draw a figure for each row whose utilities have enough different values."""
     drawn = {}
-    for variant in material.variants:
+    for variant in material.recorded:
         ranked = {cycle: parts for cycle, parts in recorded(variant, []).items() if has_histogram(parts)}
         if shown := {cycle: ranked[cycle] for cycle in _spread(list(ranked))}:
             drawn[variant.label] = plot_histograms(f"{variant.label} on {variant.data}", shown)

@@ -16,7 +16,7 @@ CAPTION = Caption(
 
 def draw(material: Material) -> bytes | None:
     """Draw it; None where no run recorded what its model knew."""
-    first = {variant.label: recorded(variant, material.notes).get(0, []) for variant in material.variants}
+    first = {variant.label: recorded(variant, material.notes).get(0, []) for variant in material.recorded}
     queried = {label: [part for part in parts if len(part.chosen)] for label, parts in first.items()}
     shown = {label: parts for label, parts in queried.items() if parts}
     return plot_top_accuracy(material.data, shown, material.styles) if shown else None
