@@ -34,7 +34,7 @@ def markdown(tables: Sequence[TableStatus], figures: Sequence[FigureStatus] = ()
 
 def terminal(tables: Sequence[TableStatus], figures: Sequence[FigureStatus] = ()) -> str:
     """Give the same in short, as plain text."""
-    width = max(len(one.name) for one in (*tables, *figures))
+    width = max(len(name) for name in [*(one.name for one in tables), *(one.name for one in figures)])
     lines = []
     for one in tables:
         start = f"alpl +experiment={one.name}" if one.num_runs else "no experiment yet"
@@ -77,7 +77,7 @@ def cli(arguments: Sequence[str] | None = None) -> None:
     is_old = options.check is not None and not _is_up_to_date(options.check, markdown(tables, figures))
     if is_old:
         print(f"alpl-tables: {options.check} is out of date: alpl-tables --write {options.check}", file=sys.stderr)
-    if is_old or any(one.faults for one in (*tables, *figures)):
+    if is_old or any(one.faults for one in tables) or any(one.faults for one in figures):
         raise SystemExit(1)
 
 

@@ -70,12 +70,14 @@ def declared_figures(given: Sequence[Any] | None) -> list[Declared]:
     return found
 
 
-def check_report(report: Mapping[str, Any]) -> None:
+def check_report(report: Any) -> None:
     """Check what an experiment's yaml says under ``report`` before anything is trained or written.
 
     Raises:
         DataError: a key has a value that it cannot have, or a figure is declared that there is not.
     """
+    if not isinstance(report, Mapping):
+        raise DataError(f"report must be a mapping, got {report!r}")
     declared_figures(joined_reports([report]).figures)
 
 
@@ -121,10 +123,10 @@ def _imported(place: str, path: str) -> Callable[..., Drawn]:
 
 def _parameters(place: str, path: str, function: Callable[..., Drawn]) -> dict[str, inspect.Parameter]:
     """Give the arguments that a function takes beside the material, which is its first."""
-    first, *others = [*inspect.signature(function).parameters.values(), None]
-    if first is None:
+    parameters = list(inspect.signature(function).parameters.values())
+    if not parameters:
         raise DataError(f"{place}.draw: {path} must take the report's material, got a function without arguments")
-    return {one.name: one for one in others if one is not None}
+    return {one.name: one for one in parameters[1:]}
 
 
 def _check(place: str, path: str, arguments: Mapping[str, Any], known: Mapping[str, inspect.Parameter]) -> None:

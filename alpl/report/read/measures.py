@@ -65,9 +65,10 @@ def read_measures(given: Any) -> tuple[Measure, ...]:
 def _read(place: str, entry: Any) -> Measure:
     if not isinstance(entry, Mapping) or not entry.keys() <= _KEYS:
         raise DataError(f"{place} must have some of {', '.join(sorted(_KEYS))}, got {entry!r}")
-    kind = entry.get("measure")
-    if kind not in get_args(Kind):
-        raise DataError(f"{place}.measure must be one of {', '.join(get_args(Kind))}, got {kind!r}")
+    kinds: dict[Any, Kind] = {kind: kind for kind in get_args(Kind)}
+    kind = kinds.get(str(entry.get("measure")))
+    if kind is None:
+        raise DataError(f"{place}.measure must be one of {', '.join(kinds)}, got {entry.get('measure')!r}")
     columns, of = entry.get("columns"), entry.get("of") or {}
     if columns != "cycles" and not isinstance(columns, Mapping):
         raise DataError(f"{place}.columns must be cycles or map data sets or cycles to columns, got {columns!r}")
