@@ -225,4 +225,4 @@ def test_the_page_lists_figures() -> None:
     assert "| Fig. 3 | `alpl +experiment=a/table1` | with its table | x |" in page
     assert "Fault: a/table1: a fault" in page
     lines = terminal(MADE_UP, figures).splitlines()
-    assert "a/figure1    draws Fig. 1, Fig. 2  alpl +experiment=a/figure1" in lines
+    assert "a/figure1   draws Fig. 1, Fig. 2  alpl +experiment=a/figure1" in lines
