@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from alpl.commands.paper_figures import FigureStatus, figure_names, figure_status
 from alpl.commands.paper_rows import RowStatus, TableStatus, missing_rows, swept_rows, table_names, table_status
 from alpl.commands.sweep import jobs_of
 from alpl.commands.tables import cli, markdown, terminal, totals
@@ -58,7 +59,9 @@ def test_every_paper_says_how_it_was_done() -> None:
 def test_the_page_is_up_to_date_and_claims_nothing_that_is_not_so() -> None:
     tables = [table_status(name) for name in TABLES]
     assert {one.name: one.faults for one in tables if one.faults} == {}
-    assert STATUS.read_text() == markdown(tables), "alpl-tables --write experiments/STATUS.md"
+    figures = [figure_status(name) for name in figure_names()]
+    assert {one.name: one.faults for one in figures if one.faults} == {}
+    assert STATUS.read_text() == markdown(tables, figures), "alpl-tables --write experiments/STATUS.md"
 
 
 # --- what is wrong is found
@@ -191,3 +194,36 @@ def test_the_command_writes_and_checks_the_page(tmp_path: Path, capsys: pytest.C
     with pytest.raises(SystemExit, match="2"):
         cli(["nori"])
     assert "TABLE must be a paper or a table, got nori" in capsys.readouterr().err
+
+
+# --- figures
+
+
+def test_experiments_of_figures_are_listed_with_what_they_draw() -> None:
+    names = figure_names()
+    assert {"almdn/figure4", "almdn/figure4_acquire", "elezi/table3"} <= set(names)
+    assert "quickstart" not in names
+    one = figure_status("elezi/table3")
+    assert one.has_table and one.num_runs == 0 and one.faults == () and "Fig. 3" in one.draws
+
+
+def test_a_figure_experiment_that_draws_nothing_or_something_unknown_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "almdn").mkdir()
+    path = tmp_path / "almdn" / "figure4_acquire.yaml"
+    path.write_text("report:\n  figures: [curvs]\n")
+    faults = figure_status("almdn/figure4_acquire", tmp_path).faults
+    assert "report.figures[0].draw: there is no figure 'curvs'; did you mean 'curves'?" in faults
+    assert "it is of no printed table, and report.draws names no figure" in faults
+
+
+def test_the_page_lists_figures() -> None:
+    figures = [
+        FigureStatus("a/figure1", "mAP|AP", ("Fig. 1", "Fig. 2"), False, 6, "smoke"),
+        FigureStatus("a/table1", "x", ("Fig. 3",), True, 0, "smoke", ("a fault",)),
+    ]
+    page = markdown(MADE_UP, figures).splitlines()
+    assert "| Fig. 1, Fig. 2 | `alpl +experiment=a/figure1` | 6 | mAP\\|AP |" in page
+    assert "| Fig. 3 | `alpl +experiment=a/table1` | with its table | x |" in page
+    assert "Fault: a/table1: a fault" in page
+    lines = terminal(MADE_UP, figures).splitlines()
+    assert "a/figure1   draws Fig. 1, Fig. 2  alpl +experiment=a/figure1" in lines

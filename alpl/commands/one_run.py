@@ -46,6 +46,10 @@ def run_experiment(config: DictConfig) -> RunFolder:
             not look like a finished one.
     """
     check_config(config)
+    if config.report is not None:
+        from alpl.report.drawn.declared import check_report  # here: plotting takes a second to import
+
+        check_report(OmegaConf.to_container(config.report, resolve=True))
     torch.set_num_threads(_THREADS if config.num_threads is None else config.num_threads)
     folder = RunFolder(run_path(config))
     if folder.is_finished:

@@ -143,14 +143,27 @@ def swept_rows(jobs: Sequence[Sequence[str]], table: PaperTable) -> tuple[dict[s
             faults.append(f"{' '.join(job)} does not compose: {' '.join(str(error).split())}")
             continue
         ran.add(method)
-        if method in table.rows:
-            methods = swept.setdefault(_row_of(table, method, config), [])
+        further = [name for name, one in table.metric_rows.items() if one.row == method]
+        named = [name for name in (method, *further) if name in table.rows]
+        for name in named:  # a row, and those that are another metric of its runs
+            methods = swept.setdefault(_row_of(table, name, config), [])
             methods += [method] if method not in methods else []
-        elif method not in {*table.gain_over.values(), *table.unprinted}:
+        if not named and method not in {*table.gain_over.values(), *table.unprinted}:
             faults.append(f"the sweep's method {method} is no row of the table")
     faults += [f"{base}, which {row} is told against, is not swept" for row, base in table.gain_over.items()
                if row in ran and base not in ran]  # fmt: skip
     return swept, faults
+
+
+def swept_faults(jobs: Sequence[Sequence[str]]) -> list[str]:
+    """Say which runs of a sweep do not compose, one seed of each."""
+    faults = []
+    for job in _without_seeds(jobs):
+        try:
+            _composed(job)
+        except (ConfigError, HydraException, OmegaConfBaseException) as error:
+            faults.append(f"{' '.join(job)} does not compose: {' '.join(str(error).split())}")
+    return faults
 
 
 def _composed(job: Sequence[str]) -> tuple[str, DictConfig]:
@@ -182,10 +195,11 @@ def _without_seeds(jobs: Sequence[Sequence[str]]) -> list[list[str]]:
 def _compared(table: PaperTable, columns: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
     """Give the paper's columns that the report shows ours beside, and those named that are not printed."""
     if not table.by_cycle:
-        named = tuple(table.columns.values())
+        named = tuple((table.by_setting.values if table.by_setting else table.columns).values())
     else:
         named = tuple(table.cycles.values()) or tuple(column for column in columns if column.startswith("cycle_"))
     named += tuple(column for further in table.metrics.values() for column in further.values())
+    named += tuple(column for measure in table.derived for column in sorted(measure.printed))
     named += tuple(sorted(table.cost.columns)) if table.cost else ()
     named += tuple(table.overlap.columns.values()) if table.overlap else ()
     unknown = [f"its experiment names a column that is not printed: {name}" for name in named if name not in columns]

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from alpl.commands.paper_figures import FigureStatus, figure_names, figure_status, figures_section
 from alpl.commands.paper_rows import RowStatus, TableStatus, table_names, table_status
 from alpl.errors import DataError
 from alpl.machine.files import write_text
@@ -20,26 +21,31 @@ printed ones.
 """
 
 
-def markdown(tables: Sequence[TableStatus]) -> str:
-    """Give the page: one line a table, then each table with its rows."""
+def markdown(tables: Sequence[TableStatus], figures: Sequence[FigureStatus] = ()) -> str:
+    """Give the page: one line a table, the figures, then each table with its rows."""
     lines = ["| table | rows that can be run | runs | columns compared |", "| --- | ---: | ---: | --- |"]
     for one in tables:
         cells = (f"[{one.name}](#{_anchor(one.name)})", f"{one.num_runnable} of {len(one.rows)}")
         columns = f"{len(one.compared)} of {len(one.compared) + len(one.left_out)}" if one.compared else "none"
         lines.append(_line(*cells, str(one.num_runs or ""), columns))
-    return "\n".join([_INTRO, f"{totals(tables)}\n", *lines, *(_section(one) for one in tables)]) + "\n"
+    sections = [*figures_section(figures), *(_section(one) for one in tables)]
+    return "\n".join([_INTRO, f"{totals(tables)}\n", *lines, *sections]) + "\n"
 
 
-def terminal(tables: Sequence[TableStatus]) -> str:
+def terminal(tables: Sequence[TableStatus], figures: Sequence[FigureStatus] = ()) -> str:
     """Give the same in short, as plain text."""
-    width = max(len(one.name) for one in tables)
+    width = max(len(name) for name in [*(one.name for one in tables), *(one.name for one in figures)])
     lines = []
     for one in tables:
         start = f"alpl +experiment={one.name}" if one.num_runs else "no experiment yet"
         lines.append(f"{one.name:{width}}  {one.num_runnable:2} of {len(one.rows):2} rows  {start}")
         lines += [f"{'':{width}}    {text}" for text in _why(one.rows)]
         lines += [f"{'':{width}}    fault: {fault}" for fault in one.faults]
-    return "\n".join([*lines, totals(tables)])
+    for figure in figures:
+        runs = "" if figure.has_table else f"  alpl +experiment={figure.name}"
+        lines.append(f"{figure.name:{width}}  draws {', '.join(figure.draws) or 'no figure of a paper'}{runs}")
+        lines += [f"{'':{width}}    fault: {fault}" for fault in figure.faults]
+    return "\n".join([*lines, *([totals(tables)] if tables else [])])
 
 
 def totals(tables: Sequence[TableStatus]) -> str:
@@ -57,20 +63,21 @@ def cli(arguments: Sequence[str] | None = None) -> None:
     """Run the command; exit with 1 where something is claimed that is not so, or the checked page is out of date."""
     options = _parser().parse_args(arguments)
     names = [name for name in table_names() if _is_asked_for(name, options.tables)]
+    drawn = [name for name in figure_names() if _is_asked_for(name, options.tables)]
     try:
-        if not names:
+        if not names and not drawn:
             raise DataError(f"TABLE must be a paper or a table, got {' '.join(options.tables)}")
-        tables = [table_status(name) for name in names]
+        tables, figures = [table_status(name) for name in names], [figure_status(name) for name in drawn]
     except DataError as error:
         print(f"alpl-tables: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    print(terminal(tables))
+    print(terminal(tables, figures))
     if options.write is not None:
-        write_text(options.write, markdown(tables))
-    is_old = options.check is not None and not _is_up_to_date(options.check, tables)
+        write_text(options.write, markdown(tables, figures))
+    is_old = options.check is not None and not _is_up_to_date(options.check, markdown(tables, figures))
     if is_old:
         print(f"alpl-tables: {options.check} is out of date: alpl-tables --write {options.check}", file=sys.stderr)
-    if is_old or any(one.faults for one in tables):
+    if is_old or any(one.faults for one in tables) or any(one.faults for one in figures):
         raise SystemExit(1)
 
 
@@ -119,8 +126,8 @@ def _is_asked_for(name: str, asked: Sequence[str]) -> bool:
     return not asked or any(name == one or name.startswith(f"{one}/") for one in asked)
 
 
-def _is_up_to_date(path: Path, tables: Sequence[TableStatus]) -> bool:
-    return path.is_file() and path.read_text(encoding="utf-8") == markdown(tables)
+def _is_up_to_date(path: Path, page: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == page
 
 
 def _parser() -> argparse.ArgumentParser:

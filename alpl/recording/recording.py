@@ -84,10 +84,16 @@ class Recording:
             counts["share_pseudo_right"] = float(right.double().mean())
         return counts
 
-    def balance(self, pool: Pool, cycle: int) -> dict[str, float]:
-        """Measure how unevenly the classes were chosen: what this cycle added, and all that is labeled."""
-        added = self.oracle.annotate((pool.cycle == cycle).nonzero().flatten())
-        return balance_metrics(self.experiment.data.count_classes(added), self.class_counts(pool))
+    def balance(self, pool: Pool, cycle: int) -> dict[str, float | list[int]]:
+        """Measure how unevenly the classes were chosen: what this cycle added, and all that is labeled.
+
+        The counts behind the scores stand beside them, as lists of K: they stay in ``metrics.json``, as
+        ``metrics.csv`` takes numbers alone.
+        """
+        query = self.oracle.annotate((pool.cycle == cycle).nonzero().flatten())
+        added, labeled = self.experiment.data.count_classes(query), self.class_counts(pool)
+        counts = {"class_counts_added": added.tolist(), "class_counts": labeled.tolist()}
+        return counts | balance_metrics(added, labeled)
 
     # --- of a query
 

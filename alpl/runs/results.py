@@ -23,6 +23,7 @@ from alpl.runs.network_cost import FILE, NetworkCost
 
 Status: TypeAlias = Literal["finished", "unfinished", "failed"]
 PER_CLASS = "test/map_per_class"
+CLASS_COUNTS = "class_counts"
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +153,18 @@ class RunResult:
             return tuple(None if value is None else float(value) for value in values)
         except (OSError, AttributeError, TypeError, ValueError) as error:
             raise DataError(f"{path} must hold a list of numbers and nulls as {PER_CLASS}: {error}") from error
+
+    def class_counts(self, cycle: int) -> tuple[int, ...]:
+        """What is labeled of each class in a cycle: images, or objects in detection; empty where it is not told.
+
+        Raises:
+            DataError: ``metrics.json`` of the cycle is broken.
+        """
+        path = self._cycle_folder(cycle) / "metrics.json"
+        try:
+            return tuple(int(value) for value in read_json(path).get(CLASS_COUNTS, [])) if path.exists() else ()
+        except (OSError, AttributeError, TypeError, ValueError) as error:
+            raise DataError(f"{path} must hold a list of whole numbers as {CLASS_COUNTS}: {error}") from error
 
     @property
     def informative_cycles(self) -> tuple[int, ...]:

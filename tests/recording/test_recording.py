@@ -54,9 +54,13 @@ def test_counts_and_balance() -> None:
     assert record.class_counts(pool).tolist() == [2] * 10 and record.counts(pool, None) == {"num_labeled": 20}
     later = pool.reveal(of_class[7][2:6])
     assert record.class_counts(later).tolist() == [2] * 7 + [6, 2, 2]
-    assert record.balance(pool, 0) == {"l1_score": 0.0, "l1_score_labeled": 0.0}
+    counts = {"class_counts_added": [2] * 10, "class_counts": [2] * 10}
+    assert record.balance(pool, 0) == counts | {"l1_score": 0.0, "l1_score_labeled": 0.0}
     # thesis ch. 4: |4 - 0.4| + 9 * 0.4 of at most 2 * 4 * 9 / 10; then |6 - 2.4| + 9 * 0.4 of at most 2 * 24 * 9 / 10
-    assert record.balance(later, 1) == pytest.approx({"l1_score": 1.0, "l1_score_labeled": 7.2 / 43.2})
+    found = record.balance(later, 1)
+    assert found.pop("class_counts_added") == [0] * 7 + [4, 0, 0]
+    assert found.pop("class_counts") == [2] * 7 + [6, 2, 2]
+    assert found == pytest.approx({"l1_score": 1.0, "l1_score_labeled": 7.2 / 43.2})
 
 
 def test_pseudo_labels_are_counted_where_they_are_on() -> None:

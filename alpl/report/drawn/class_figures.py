@@ -25,8 +25,7 @@ def plot_classes(table: ClassTable) -> bytes:
         The PNG file.
     """
     shown, number = table.shown, len(table.lines)
-    reference = table.lines[table.reference]
-    level = 100 * reference[max(reference)].mean[shown]
+    level = 100 * table.level[max(table.level)].mean[shown]
     with house_style():
         width = _width(len(shown))
         titles = [_title(label, min(cycles), max(cycles), table.reference) for label, cycles in table.lines.items()]

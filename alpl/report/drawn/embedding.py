@@ -16,11 +16,9 @@ from matplotlib.figure import Figure
 
 from alpl.errors import DataError
 from alpl.machine.files import read_array
-from alpl.report.drawn.figures import FigureFile
-from alpl.report.drawn.style import COLORS, house_style, png, slug
+from alpl.report.drawn.style import COLORS, house_style, png
 from alpl.report.read.aggregate import Variant
 
-KIND = "embedding"
 MOST_QUERIED = 300  # of a row: the first of its choice, so that a figure of ten rows takes seconds
 MOST_OTHERS = 1500
 LEAST_IMAGES = 10  # fewer have no shape
@@ -74,26 +72,23 @@ class Recording:
         return bool(np.allclose(ours, theirs, rtol=1e-3, atol=1e-4 * float(np.abs(ours).max())))
 
 
-def embedding_figures(variants: Sequence[Variant], notes: list[str]) -> list[FigureFile]:
-    """Draw the first recorded query of the rows of each data set.
+def embedding_figure(data: str, variants: Sequence[Variant], notes: list[str]) -> bytes | None:
+    """Draw the first recorded query of the rows of one data set.
 
     Args:
-        variants: of all data sets.
+        data: its name.
+        variants: of this data set.
         notes: what cannot be read or drawn is named here (appended to).
+
+    Returns:
+        The PNG file; None where nothing is recorded.
     """
-    figures = []
-    for data in dict.fromkeys(variant.data for variant in variants):
-        cycle, seed, rows = _first(data, [variant for variant in variants if variant.data == data], notes)
-        small = [label for label, one in rows.items() if len(one.index) < LEAST_IMAGES]
-        if small:
-            notes.append(f"{data}: a t-SNE of fewer than {LEAST_IMAGES} images has no shape: {', '.join(small)}")
-        groups = _groups({label: one for label, one in rows.items() if label not in small})
-        if groups:
-            labels = ", ".join(label for group in groups for label in group)
-            alt = f"t-SNE of unlabeled images of {data}, those marked that were queried in cycle {cycle}: {labels}"
-            title = f"{data}, seed {seed}, query of cycle {cycle}"
-            figures.append(FigureFile(f"{slug(KIND, data)}.png", data, KIND, alt, plot_embedding(title, groups)))
-    return figures
+    cycle, seed, rows = _first(data, variants, notes)
+    small = [label for label, one in rows.items() if len(one.index) < LEAST_IMAGES]
+    if small:
+        notes.append(f"{data}: a t-SNE of fewer than {LEAST_IMAGES} images has no shape: {', '.join(small)}")
+    groups = _groups({label: one for label, one in rows.items() if label not in small})
+    return plot_embedding(f"{data}, seed {seed}, query of cycle {cycle}", groups) if groups else None
 
 
 def plot_embedding(title: str, groups: Sequence[Mapping[str, Recording]]) -> bytes:

@@ -1,25 +1,14 @@
-"""All figures of a table, from its variants."""
+"""All figures of a report, in the order in which they are declared."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
-from alpl.errors import DataError
-from alpl.report.drawn.class_figures import plot_class_gains, plot_classes
-from alpl.report.drawn.curves import learning_curves
-from alpl.report.drawn.informativeness import has_histogram, plot_histograms, plot_top_accuracy
-from alpl.report.drawn.pseudo_labels import plot_pseudo_labels, pseudo_points
-from alpl.report.drawn.style import line_styles, slug
-from alpl.report.judged.comparison import Comparison
-from alpl.report.judged.paper_curves import paper_curves
-from alpl.report.read.aggregate import Variant
-from alpl.report.read.classes import ClassTable
-from alpl.report.read.tables import WideTable
-from alpl.runs.results import Informativeness
-
-MAX_PANELS = 3
+from alpl.report.drawn.declared import Declared
+from alpl.report.drawn.material import Material
+from alpl.report.drawn.style import slug
 
 
 @final
@@ -29,11 +18,14 @@ class FigureFile:
 
     Args:
         name: the file's name.
-        data: the data set that it belongs to.
-        kind: "curves", "pseudo_labels", "classes", "class_gains", "informativeness" (all rows) or "histogram" (one
-            row).
+        data: the data set in whose part of the page it stands.
+        kind: the name of what drew it.
         alt: what it shows, for those who do not see it.
         png: the file's bytes.
+        heading: above it; may be empty.
+        text: between heading and figure; may be empty.
+        is_wide: whether it needs more than a column of text.
+        is_folded: whether it can be folded away.
     """
 
     name: str
@@ -41,75 +33,69 @@ class FigureFile:
     kind: str
     alt: str
     png: bytes
+    heading: str = ""
+    text: str = ""
+    is_wide: bool = False
+    is_folded: bool = False
 
 
-def draw_all(
-    tables: Sequence[WideTable], comparisons: Sequence[Comparison], classes: Sequence[ClassTable], notes: list[str]
-) -> list[FigureFile]:
-    """Draw what the runs allow.
+def draw_all(material: Material, declared: Sequence[Declared]) -> list[FigureFile]:
+    """Draw what the runs allow, data set by data set, each in the declared order.
 
     Args:
-        tables: one a data set.
-        comparisons: ours beside the paper's values (not its gains), for the paper's curves.
-        classes: one for each data set whose runs tell their classes.
-        notes: recordings that cannot be read are named here (appended to).
+        material: of the whole report.
+        declared: see :func:`alpl.report.drawn.declared.declared_figures`.
     """
-    variants = [variant for table in tables for variant in table.variants]
-    # all data is a dashed level and comes last, so that it takes no color from the others
-    styles = line_styles(variant.label for variant in sorted(variants, key=lambda one: one.is_all_data))
     drawn: list[FigureFile] = []
-
-    def add(parts: tuple[str, ...], data: str, kind: str, alt: str, png: bytes) -> None:
-        name, taken = slug(*parts), {figure.name for figure in drawn}
-        number = next(n for n in range(1, len(taken) + 2) if _numbered(name, n) not in taken)
-        drawn.append(FigureFile(_numbered(name, number), data, kind, alt, png))
-
-    for table in tables:
-        data = table.data
-        if table.metric is not None:
-            alt = f"Learning curves on {data}: {table.metric} against the number of labeled images"
-            png = learning_curves(table, styles, paper_curves(table, comparisons))
-            add(("curves", data), data, "curves", alt, png)
-        if pseudo_points(table):
-            alt = f"Share of pseudo-labels on {data} over the cycles, and what they gain"
-            add(("pseudo_labels", data), data, "pseudo_labels", alt, plot_pseudo_labels(table, styles))
-        for one in (one for one in classes if one.data == data):
-            alt = f"Average precision of each class of {data}, first and last cycle of each row"
-            add(("classes", data), data, "classes", alt, plot_classes(one))
-            if one.gain_cycles:
-                alt = f"Gain of each row over {one.reference} in each class of {data}, cycle by cycle"
-                add(("class_gains", data), data, "class_gains", alt, plot_class_gains(one))
-        recorded = {variant.label: _recorded(variant, notes) for variant in table.variants}
-        first = {label: [p for p in cycles.get(0, []) if len(p.chosen)] for label, cycles in recorded.items()}
-        if first := {label: parts for label, parts in first.items() if parts}:
-            alt = f"Accuracy on the k most informative unlabeled images of {data} against k, one curve a row"
-            png = plot_top_accuracy(data, first, styles)
-            add(("informativeness", data), data, "informativeness", alt, png)
-        for label, cycles in recorded.items():
-            ranked = {cycle: parts for cycle, parts in cycles.items() if has_histogram(parts)}
-            if ranked := {cycle: ranked[cycle] for cycle in _spread(list(ranked))}:
-                alt = f"Unlabeled images of {data} by utility of {label}, and the accuracy on them"
-                png = plot_histograms(f"{label} on {data}", ranked)
-                add(("informativeness", data, label), data, "histogram", alt, png)
+    taken: set[str] = set()
+    for first, one, part in _parts(material, declared):
+        result = one.function(part, **one.arguments)
+        pictures = result if isinstance(result, Mapping) else {"": result}
+        for row, png in pictures.items():
+            if png is not None:
+                words = {"data": part.data, "row": row}
+                name = _free(slug(one.name, part.data, *([row] if row else [])), taken)
+                about = one.caption
+                alt, heading, text = (_filled(told, words) for told in (about.alt, about.heading, about.text))
+                drawn.append(FigureFile(name, first, one.name, alt, png, heading, text, about.is_wide, about.is_folded))
     return drawn
 
 
-def _recorded(variant: Variant, notes: list[str]) -> dict[int, list[Informativeness]]:
-    found: dict[int, list[Informativeness]] = {}
-    for run in variant.runs:
-        for cycle in run.informative_cycles:
-            try:
-                found.setdefault(cycle, []).append(run.informativeness(cycle))
-            except DataError as error:
-                notes.append(f"{run.folder.name}: the recording of cycle {cycle} is left out: {error}")
-    return {cycle: found[cycle] for cycle in sorted(found) if found[cycle]}
+def unknown_rows(material: Material, declared: Sequence[Declared]) -> list[str]:
+    """Say which figures name rows that no run is of (yet)."""
+    begun = {variant.row for variant in material.variants}
+    absent = {one.name: [row for row in one.rows or () if row not in begun] for one in declared}
+    return [f"figure {name}: no run yet of {', '.join(rows)}" for name, rows in absent.items() if rows]
 
 
-def _spread(cycles: Sequence[int]) -> list[int]:
-    """Choose the first, the middle and the last of more than three cycles."""
-    if len(cycles) <= MAX_PANELS:
-        return list(cycles)
-    return [cycles[0], cycles[len(cycles) // 2], cycles[-1]]
+def _parts(material: Material, declared: Sequence[Declared]) -> Iterator[tuple[str, Declared, Material]]:
+    """Give the data set that a figure stands with, the figure, and what it is drawn from."""
+    names = [table.data for table in material.tables]
+    for data in names:
+        for one in declared:
+            about = [name for name in names if one.data is None or _is_of(name, one.data)]
+            if data not in about or (one.join and data != about[0]):
+                continue
+            part = material.of(about if one.join else [data])
+            yield data, one, part if one.rows is None else part.only(one.rows)
+
+
+def _filled(text: str, words: Mapping[str, str]) -> str:
+    for name, word in words.items():
+        text = text.replace(f"{{{name}}}", word)
+    return text
+
+
+def _is_of(name: str, wanted: Sequence[str]) -> bool:
+    """Whether a data set is one of the wanted, or the part of one for a value of the report's split."""
+    return name in wanted or name.split(", ")[0] in wanted
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """Give the name of a file that is not taken yet, and take it."""
+    number = next(n for n in range(1, len(taken) + 2) if _numbered(name, n) not in taken)
+    taken.add(_numbered(name, number))
+    return _numbered(name, number)
 
 
 def _numbered(name: str, number: int) -> str:

@@ -15,7 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
+from alpl.errors import DataError
 from alpl.report.drawn.style import LineStyle, house_style, legend_below, png
+from alpl.report.read.aggregate import Variant
 from alpl.runs.results import Informativeness
 
 MAX_BINS = 12
@@ -104,6 +106,23 @@ def top_accuracy(part: Informativeness) -> np.ndarray:
         right = np.bincount(place, weights=part.correct[rest].astype(float), minlength=len(counts))
         values = np.concatenate([values, np.repeat(right / np.maximum(counts, 1), counts)])
     return np.asarray(np.cumsum(values) / np.arange(1, len(values) + 1))
+
+
+def recorded(variant: Variant, notes: list[str]) -> dict[int, list[Informativeness]]:
+    """Give cycle -> the seeds' recordings, ascending.
+
+    Args:
+        variant: one row on one data set.
+        notes: what cannot be read is named here (appended to).
+    """
+    found: dict[int, list[Informativeness]] = {}
+    for run in variant.runs:
+        for cycle in run.informative_cycles:
+            try:
+                found.setdefault(cycle, []).append(run.informativeness(cycle))
+            except DataError as error:
+                notes.append(f"{run.folder.name}: the recording of cycle {cycle} is left out: {error}")
+    return {cycle: found[cycle] for cycle in sorted(found) if found[cycle]}
 
 
 def plot_histograms(title: str, cycles: Mapping[int, Sequence[Informativeness]]) -> bytes:

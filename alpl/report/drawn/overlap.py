@@ -15,13 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alpl.errors import DataError
-from alpl.report.drawn.figures import FigureFile
-from alpl.report.drawn.style import house_style, png, slug
+from alpl.report.drawn.style import house_style, png
 from alpl.report.read.aggregate import Variant, mean_std
 from alpl.report.read.selections import Selections, read_selections
 from alpl.report.read.tables import csv_text
-
-KIND = "overlap"
 
 
 @final
@@ -63,6 +60,11 @@ class OverlapTable:
     def last_cycle(self) -> int:
         """The last cycle that all pairs have."""
         return min(overlaps[-1].cycle for overlaps in self.pairs.values())
+
+    def only(self, labels: Sequence[str]) -> OverlapTable:
+        """Give the pairs of these labels."""
+        pairs = {pair: found for pair, found in self.pairs.items() if set(pair) <= set(labels)}
+        return OverlapTable(self.data, tuple(label for label in self.labels if label in labels), pairs)
 
     def at(self, label: str, other: str, cycle: int) -> Overlap | None:
         """Look a pair up in either order."""
@@ -134,15 +136,6 @@ def plot_overlaps(table: OverlapTable) -> bytes:
         for axes, cycle in zip(figure.subplots(1, len(cycles), squeeze=False)[0], cycles, strict=True):
             _map(axes, table, cycle)
         return png(figure)
-
-
-def overlap_figures(tables: Sequence[OverlapTable]) -> list[FigureFile]:
-    """Draw the figure of each data set."""
-    alt = "Share of common images in the queries of two rows on {}, one cell a pair of rows; numbers: overlap.csv"
-    return [
-        FigureFile(f"{slug(KIND, one.data)}.png", one.data, KIND, alt.format(one.data), plot_overlaps(one))
-        for one in tables
-    ]
 
 
 def _map(axes: Axes, table: OverlapTable, cycle: int) -> None:

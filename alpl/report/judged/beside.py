@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from alpl.errors import DataError
+from alpl.report.judged.by_setting import compare_by_setting, last_point
 from alpl.report.judged.comparison import Cell, Comparison, Line
 from alpl.report.judged.gains import gains
 from alpl.report.read.aggregate import Point, Variant, is_named, primary_metric
+from alpl.report.read.cycles import at_cycle
 from alpl.report.read.paper import PaperTable
 from alpl.report.read.printed import Printed, named_by_cycle, read_printed
 from alpl.report.read.rows import PaperRow, absence, paper_rows, reference_row
@@ -19,7 +21,7 @@ from alpl.report.read.split import part_of
 _CYCLE = "cycle_"
 
 
-class _Column(NamedTuple):
+class Column(NamedTuple):
     """One column of a table by data: the data set, the paper's name or "", our metric, whether it is the table's."""
 
     data: str
@@ -43,14 +45,17 @@ def compare(table: PaperTable, variants: Sequence[Variant], experiments: Path) -
         if table.data is None:
             raise DataError("report.data must name the data set that the paper's numbers are about, got none")
         further = [(_of_metric(table, name), False) for name in table.metrics]
-        return [one for part, is_main in [(table, True), *further] for one in _tables(part, printed, variants, is_main)]
+        parts = [(table, True), *further]
+        return [one for part, is_main in parts for one in tables_by_cycle(part, printed, variants, is_main=is_main)]
+    if table.by_setting is not None:
+        return [compare_by_setting(table, printed, variants)]
     if table.overlap is not None and not table.columns and not table.metrics:
         return []  # all that the paper prints is told elsewhere
     columns = _columns(table, variants)
     if not table.metrics:
-        return [_by_data(table, printed, variants, columns)]
+        return [table_by_data(table, printed, variants, columns)]
     names = dict.fromkeys(column.data for column in columns)
-    return [_by_data(table, printed, variants, [c for c in columns if c.data == data], data) for data in names]
+    return [table_by_data(table, printed, variants, [c for c in columns if c.data == data], data) for data in names]
 
 
 def _of_metric(table: PaperTable, name: str) -> PaperTable:
@@ -61,7 +66,9 @@ def _of_metric(table: PaperTable, name: str) -> PaperTable:
     return replace(table, metric=name, cycles={int(cycle): column for cycle, column in columns.items()})
 
 
-def _tables(table: PaperTable, printed: Printed, variants: Sequence[Variant], is_main: bool) -> list[Comparison]:
+def tables_by_cycle(
+    table: PaperTable, printed: Printed, variants: Sequence[Variant], *, is_main: bool
+) -> list[Comparison]:
     """Give a table by cycle for each of our data sets, the paper's first."""
     by_cycle = named_by_cycle(table, printed)
     names = sorted(dict.fromkeys(variant.data for variant in variants), key=lambda data: data != table.data)
@@ -95,17 +102,19 @@ def _by_cycle(table: PaperTable, printed: Printed, data: str, variants: Sequence
     return Comparison(lines, True, "" if is_main else shown, data, is_main, remark=remark, reference=reference)
 
 
-def _by_data(
-    table: PaperTable, printed: Printed, variants: Sequence[Variant], columns: Sequence[_Column], data: str = ""
+def table_by_data(
+    table: PaperTable, printed: Printed, variants: Sequence[Variant], columns: Sequence[Column], data: str = ""
 ) -> Comparison:
-    def cell(row: PaperRow, column: _Column) -> Cell:
+    """Give one table whose columns are data sets and metrics; ``data`` where it is of one data set alone."""
+
+    def cell(row: PaperRow, column: Column) -> Cell:
         data, name, shown, is_main = column
         mean, std = printed.get((row.paper_row, name), ("", ""))
         variant = row.on(data)
         if variant is None:
             return Cell(data, name, shown, mean, std, None, table.scale, absence(table, row))
         metric = primary_metric([variant], table.metric) if is_main else _measured([variant], shown)
-        point, status = _last(variant, metric)
+        point, status = last_point(at_cycle(variant, table.cycle), metric)
         fits = not is_main or None in (metric, table.metric) or is_named(str(metric), str(table.metric))
         num_planned, changes = len(variant.planned_seeds), variant.changes
         return Cell(data, name, shown, mean, std, point, table.scale, status, num_planned, fits, changes)
@@ -117,7 +126,7 @@ def _by_data(
     return Comparison(lines, data=data, reference=reference_row(table, printed, table.reference))
 
 
-def _columns(table: PaperTable, variants: Sequence[Variant]) -> list[_Column]:
+def _columns(table: PaperTable, variants: Sequence[Variant]) -> list[Column]:
     """Give the columns data set by data set, the paper's first; each with the further metrics printed or measured."""
     printed = dict.fromkeys(data for columns in table.metrics.values() for data in columns)
     found = []
@@ -125,10 +134,10 @@ def _columns(table: PaperTable, variants: Sequence[Variant]) -> list[_Column]:
         members = [variant for variant in variants if variant.data == data]
         metric = primary_metric(members, table.metric) or table.metric or primary_metric(variants)
         if data in table.columns or data not in printed:
-            found.append(_Column(data, table.columns.get(data, ""), _short(metric), True))
+            found.append(Column(data, table.columns.get(data, ""), _short(metric), True))
         for name, columns in table.metrics.items():
             if data in columns or _measured(members, name) is not None:
-                found.append(_Column(data, columns.get(data, ""), _short(name), False))
+                found.append(Column(data, columns.get(data, ""), _short(name), False))
     return found
 
 
@@ -156,19 +165,6 @@ def other_data(theirs: str, ours: str) -> str:
         f"The paper's numbers are about {theirs}, these runs about {ours}: data, and maybe model and schedule, "
         "are not the table's. The numbers show that all parts work together, and no difference is told."
     )
-
-
-def _last(variant: Variant, metric: str | None) -> tuple[Point | None, str]:
-    """Give the point of the last cycle: an earlier one has fewer labels than the paper's number."""
-    curve = variant.curve(metric) if metric else ()
-    if curve and curve[-1].cycle == variant.num_cycles - 1:
-        return curve[-1], "run"
-    if all(run.status == "failed" for run in variant.runs):
-        return None, "failed"
-    done = {result.cycle for run in variant.runs for result in run.cycles}
-    if variant.num_cycles - 1 in done:
-        return None, "not measured"
-    return None, f"unfinished: {len(done)} of {variant.num_cycles} cycles"
 
 
 def _at(variant: Variant, metric: str | None, cycle: int) -> tuple[Point | None, str]:

@@ -109,6 +109,11 @@ class Comparison:
     settings: tuple[str, ...] = ()
 
     @property
+    def is_printed(self) -> bool:
+        """Whether the paper prints any of its numbers."""
+        return any(cell.paper_mean for line in self.lines for cell in line.cells)
+
+    @property
     def has_differences(self) -> bool:
         """Whether differences are shown; with verdicts always."""
         return self.is_judged or any(cell.difference is not None for line in self.lines for cell in line.cells)

@@ -22,7 +22,9 @@ def gains(variants: Sequence[Variant], over: Mapping[str, str]) -> list[Variant]
     found = []
     for variant in variants:
         if variant.row in over:
-            others = [other for other in variants if other.row == over[variant.row] and _data(other) == _data(variant)]
+            others = [
+                other for other in variants if other.row == over[variant.row] and data_of(other) == data_of(variant)
+            ]
             theirs = {run.seed: run for other in others for run in other.runs}
             runs = tuple(_less(run, theirs.get(run.seed)) for run in variant.runs)
             found.append(Variant(f"{variant.label} less {over[variant.row]}", runs))
@@ -41,7 +43,7 @@ def _minus(result: CycleResult, theirs: Mapping[str, float]) -> CycleResult:
     return replace(result, metrics=metrics)
 
 
-def _data(variant: Variant) -> tuple[str, list[Leaf]]:
+def data_of(variant: Variant) -> tuple[str, list[Leaf]]:
     """The data set's name and its config."""
     leaves = config_leaves(variant.runs[0].config.get("data"))
     return variant.data, leaves

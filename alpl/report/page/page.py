@@ -16,7 +16,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from alpl.report.drawn.figures import FigureFile
 from alpl.report.drawn.gallery import GalleryPart
-from alpl.report.drawn.informativeness import MIN_IMAGES
 from alpl.report.drawn.pseudo_labels import pseudo_points
 from alpl.report.judged.acquisitions import AcquisitionTable
 from alpl.report.judged.comparison import Comparison
@@ -95,10 +94,9 @@ def render(table: str, contents: Contents, out: Path) -> str:
         seeds=sorted({run.seed for run in runs}),
         pseudo={one.data: pseudo_points(one) for one in contents.tables},
         stages=stages,
-        seconds=[(variant, _seconds_per_cycle(variant, stages)) for variant in variants],
+        seconds=[(variant, _seconds_per_cycle(variant, stages)) for variant in variants if not variant.is_derived],
         environment=_environment(runs),
         networks=[cost_sheet(one) for one in contents.network_costs],
-        min_images=MIN_IMAGES,
         verdict_rule=RULE,
         acquisitions=[(one.data, acquisition_title(one), head_of(one), shown(one)) for one in contents.acquisitions],
         acquisition_explanation=EXPLANATION,

@@ -81,9 +81,11 @@ def paper_sheet(one: Comparison) -> Sheet:
     for line in one.lines:
         theirs = (_entry(one, place, _paper_value, _paper_text, line) for place in range(len(line.cells)))
         ours = (_entry(one, place, _our_value, _our_text, line) for place in range(len(line.cells)))
-        lines.append((Entry(_name(line)), Entry("paper"), *theirs, Entry("")))
-        lines.append((Entry(""), Entry("ours"), *ours, Entry(_verdict(line))))
-    return Sheet(_title(one), head, tuple(lines), 2, notes, 2)
+        if _has_paper(one):
+            lines.append((Entry(_name(line)), Entry("paper"), *theirs, Entry("")))
+        first = "" if _has_paper(one) else line.label
+        lines.append((Entry(first), Entry("ours"), *ours, Entry(_verdict(line))))
+    return Sheet(_title(one), head, tuple(lines), 2, notes, 2 if _has_paper(one) else 1)
 
 
 def sheet_markdown(sheet: Sheet) -> str:
@@ -121,21 +123,28 @@ def latex_text(text: str) -> str:
 
 
 def _by_data(one: Comparison, notes: tuple[str, ...]) -> Sheet:
-    told = ("paper", "ours", "verdict") if one.is_judged else ("paper", "ours")
+    told = (*(["paper"] if _has_paper(one) else []), "ours", *(["verdict"] if one.is_judged else []))
     head = ["row", *(f"{name} {what}" for name in one.headings for what in told)]
     lines = []
     for line in one.lines:
-        entries = [Entry(_name(line))]
+        entries = [Entry(_name(line) if _has_paper(one) else line.label)]
         for place, cell in enumerate(line.cells):
-            entries.append(_entry(one, place, _paper_value, _paper_text, line))
+            entries += [_entry(one, place, _paper_value, _paper_text, line)] if _has_paper(one) else []
             entries.append(_entry(one, place, _our_value, _our_text, line))
             entries += [Entry(cell.verdict.word if cell.verdict else EMPTY)] if one.is_judged else []
         lines.append(tuple(entries))
     return Sheet(_title(one), tuple(head), tuple(lines), 1, notes)
 
 
+def _has_paper(one: Comparison) -> bool:
+    """Whether the paper has a place in the table: not in one of columns that are ours alone."""
+    return one.is_printed or not one.title
+
+
 def _title(one: Comparison) -> str:
     about = ", ".join(part for part in (one.data, one.title) if part)
+    if not _has_paper(one):
+        return about
     return f"{about}: ours and the paper's numbers" if about else "Ours and the paper's numbers"
 
 

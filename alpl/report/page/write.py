@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from alpl.errors import DataError
 from alpl.machine.files import whole_file, write_text
-from alpl.report.drawn.embedding import embedding_figures
-from alpl.report.drawn.figures import draw_all
+from alpl.report.drawn.declared import declared_figures
+from alpl.report.drawn.figures import draw_all, unknown_rows
 from alpl.report.drawn.gallery import galleries
-from alpl.report.drawn.overlap import OverlapTable, overlap_csv, overlap_figures, overlap_tables
+from alpl.report.drawn.material import Material
+from alpl.report.drawn.overlap import OverlapTable, overlap_csv, overlap_tables
 from alpl.report.drawn.paper_overlap import compare_overlaps
 from alpl.report.drawn.pseudo_labels import pseudo_csv, pseudo_points
+from alpl.report.drawn.style import line_styles
 from alpl.report.judged.acquisitions import acquisition_tables
 from alpl.report.judged.beside import compare
 from alpl.report.judged.comparison import Comparison, paper_csv
 from alpl.report.judged.cost import cost_csv, cost_tables
+from alpl.report.judged.derived import derived_tables
 from alpl.report.judged.judging import with_verdicts
 from alpl.report.judged.network_cost import network_cost_csv, network_costs
 from alpl.report.page.acquisition_text import acquisition_csv, acquisition_markdown
@@ -25,6 +29,7 @@ from alpl.report.page.page import Contents, render
 from alpl.report.page.sheets import paper_sheet, sheet_latex, sheet_markdown, wide_sheet
 from alpl.report.read.aggregate import Variant, group, is_named
 from alpl.report.read.classes import class_tables, classes_csv
+from alpl.report.read.metric_rows import with_metric_rows
 from alpl.report.read.paper import PaperTable, paper_table, unknown_keys
 from alpl.report.read.partial import gaps
 from alpl.report.read.printed import Printed, read_printed
@@ -47,22 +52,25 @@ def write_report(table: str, runs: Sequence[RunResult], out: Path, experiments: 
 
     Raises:
         ValueError: there is no run of the table.
+        DataError: the experiment's report declares something that there is not; nothing is written then.
     """
     chosen = _of_table(table, runs)
     about = paper_table(chosen)
+    declared = declared_figures(about.figures)
     variants = group(chosen, tuple(about.rows))
-    tables = wide_tables(variants, about.metric)
+    lines = with_metric_rows(variants, about.metric_rows, about.metric)
+    tables = wide_tables(lines, about.metric)
     notes = [*(f"the experiment's report has an unknown key: {key}" for key in unknown_keys(chosen))]
     notes += _other_metrics(about, tables)
     classes = class_tables(variants, about.reference, notes)
-    overlaps, costs = overlap_tables(variants, notes), cost_tables(tables)
-    comparisons, printed = _beside(about, variants, overlaps, experiments, notes)
+    overlaps, costs = overlap_tables(variants, notes), cost_tables(wide_tables(variants, about.metric))
+    comparisons, printed = _beside(about, lines, overlaps, experiments, notes)
     values = [] if about.gain_over else [one for one in comparisons if one.is_main]
-    figures = [
-        *draw_all(tables, values, classes, notes),
-        *overlap_figures(overlaps),
-        *embedding_figures(variants, notes),
-    ]
+    # all data is a dotted level and comes last, so that it takes no color from the others
+    styles = line_styles(variant.label for variant in sorted(lines, key=lambda one: one.is_all_data))
+    material = Material(tuple(tables), styles, tuple(classes), tuple(overlaps), tuple(values), notes)
+    notes += unknown_rows(material, declared) if about.figures is not None else []
+    figures = draw_all(material, declared)
     parts = galleries(variants, notes)
     acquisitions = acquisition_tables(tables, about.reference, notes)
     for figure in figures:
@@ -165,14 +173,16 @@ def _beside(
 ) -> tuple[list[Comparison], Printed]:
     """Give ours beside the paper's numbers, and these; nothing where they cannot be read, which the notes then say."""
     if about.paper is None:
-        return [], {}
+        return derived_tables(about, {}, variants), {}
     if experiments is None:
         from alpl.config.compose import EXPERIMENTS  # here: a report without a paper needs no hydra
 
         experiments = EXPERIMENTS
     try:
         found = compare(about, variants, experiments) + compare_overlaps(about, overlaps, variants, experiments)
-        return [with_verdicts(one, about) for one in found], read_printed(experiments / about.paper)
+        printed = read_printed(experiments / about.paper)
+        told = derived_tables(replace(about, gain_over={}), printed, variants)
+        return [with_verdicts(one, about) for one in found + told], printed
     except DataError as error:
         notes.append(str(error))
         return [], {}

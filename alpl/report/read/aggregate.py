@@ -42,6 +42,8 @@ class Variant:
 
     label: str
     runs: tuple[RunResult, ...]
+    is_derived: bool = False
+    """Whether it is another metric of another row's runs, whose recordings and seconds are that row's."""
 
     @property
     def data(self) -> str:

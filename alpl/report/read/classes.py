@@ -6,8 +6,8 @@ Axes: K classes.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -48,31 +48,44 @@ class ClassTable:
         classes: K names.
         lines: label of a variant -> cycle -> its classes, ascending.
         reference: the label that gains are told against.
+        compared: its classes, where it is none of the lines.
+        most: with more classes than this, figures show the reference's best three and worst three.
     """
 
     data: str
     classes: tuple[str, ...]
     lines: dict[str, dict[int, ClassPoint]]
     reference: str
+    compared: Mapping[int, ClassPoint] | None = None
+    most: int = MOST_CLASSES
+
+    @property
+    def level(self) -> Mapping[int, ClassPoint]:
+        """The reference's classes by cycle, also where its line is not shown."""
+        return self.lines[self.reference] if self.compared is None else self.compared
+
+    def only(self, labels: Sequence[str]) -> ClassTable:
+        """Give the lines of these labels in their order, told against the same reference."""
+        lines = {label: self.lines[label] for label in dict.fromkeys(labels) if label in self.lines}
+        return replace(self, lines=lines, compared=self.level)
 
     def gain(self, label: str, cycle: int) -> np.ndarray | None:
         """``Float[K]``: the mean less the reference's at the same cycle; None where either did not come so far."""
-        ours, theirs = self.lines[label].get(cycle), self.lines[self.reference].get(cycle)
+        ours, theirs = self.lines[label].get(cycle), self.level.get(cycle)
         return None if ours is None or theirs is None else ours.mean - theirs.mean
 
     @property
     def gain_cycles(self) -> list[int]:
         """The cycles that the reference and another row finished, ascending."""
         found = {cycle for label, cycles in self.lines.items() if label != self.reference for cycle in cycles}
-        return sorted(found & self.lines[self.reference].keys())
+        return sorted(found & self.level.keys())
 
     @property
     def shown(self) -> list[int]:
-        """The classes of the figures: all, or of more than 20 the reference's best three and worst three."""
-        if len(self.classes) <= MOST_CLASSES:
+        """The classes of the figures: all, or of more than ``most`` the reference's best three and worst three."""
+        if len(self.classes) <= self.most:
             return list(range(len(self.classes)))
-        cycles = self.lines[self.reference]
-        values = cycles[max(cycles)].mean
+        values = self.level[max(self.level)].mean
         order = [place for place in np.argsort(-values, kind="stable").tolist() if not np.isnan(values[place])]
         return list(dict.fromkeys(order[:NUM_EXTREMES] + order[-NUM_EXTREMES:]))
 

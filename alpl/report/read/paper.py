@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any, final
 
 from alpl.errors import DataError
+from alpl.report.read.cycles import LAST, check_cycle
+from alpl.report.read.measures import Measure, read_measures
+from alpl.report.read.metric_rows import MetricRow, read_metric_rows
 from alpl.runs.results import RunResult
 
 CYCLES = "cycles"
@@ -72,8 +75,11 @@ class PaperTable:
         paper: the CSV file, relative to the experiments folder.
         rows: our row -> the paper's row.
         columns: our data set -> the paper's column; in the yaml ``cycles`` where the paper's columns are the cycles of
-            one data set (``cycle_0``, ``cycle_1`` and so on), which is ``by_cycle`` here.
+            one data set (``cycle_0``, ``cycle_1`` and so on), which is ``by_cycle`` here, or a key and values where
+            they are values of a setting, which is ``by_setting``.
         by_cycle: see ``columns``.
+        by_setting: see ``columns``; its values as text -> the paper's column.
+        cycle: which cycle the numbers of tables by data set or setting are of: a number, ``last`` or ``mean``.
         cycles: our cycle -> the paper's column, where the paper calls the columns of a table by cycle otherwise; its
             other columns are left out.
         split: a setting for each value of which the rows repeat; ``rows`` then have "{}" where the value's name stands.
@@ -81,6 +87,10 @@ class PaperTable:
         metric: our metric that the numbers are of, with or without ``test/``; the first ``test/*`` one if None.
         metrics: further metrics of ours that the paper prints, each with its columns as ``columns`` has them, or as
             ``cycles`` in a table by cycle.
+        derived: further columns that are made of the metric.
+        metric_rows: further rows that are another metric of a row's runs.
+        figures: what the report draws, see :mod:`alpl.report.drawn.declared`; the default set if None.
+        draws: the paper's figures that ours are of; for the page of all tables.
         cost: where the paper prints parameters and forward seconds; the costs of our networks are shown without, too.
         overlap: where the paper prints what queries have in common.
         gain_over: our row -> our row that it is told against, where the paper prints gains instead of values: ours is
@@ -100,11 +110,17 @@ class PaperTable:
     rows: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
     by_cycle: bool = False
+    by_setting: Split | None = None
+    cycle: int | str = LAST
     cycles: Mapping[int, str] = field(default_factory=dict)
     split: Split | None = None
     data: str | None = None
     metric: str | None = None
     metrics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    derived: tuple[Measure, ...] = ()
+    metric_rows: Mapping[str, MetricRow] = field(default_factory=dict)
+    figures: tuple[Any, ...] | None = None
+    draws: tuple[str, ...] = ()
     cost: PrintedCost | None = None
     overlap: PrintedOverlap | None = None
     gain_over: Mapping[str, str] = field(default_factory=dict)
@@ -116,6 +132,16 @@ class PaperTable:
     missing: Mapping[str, str] = field(default_factory=dict)
     caption: str = ""
     trial: str = "smoke"
+
+
+def text_of(value: Any) -> str:
+    """Give the value of a setting as text, numbers in their shortest form.
+
+    >>> text_of(1.0), text_of("1.0"), text_of(True), text_of(0.25)
+    ('1', '1.0', 'True', '0.25')
+    """
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return f"{value:g}" if is_number else str(value)
 
 
 def paper_table(runs: Sequence[RunResult]) -> PaperTable:
@@ -143,11 +169,19 @@ def joined_reports(reports: Sequence[Mapping[str, Any]]) -> PaperTable:
         if isinstance(columns, str) and columns != CYCLES:
             raise DataError(f"report.columns must be {CYCLES} or map data sets to columns, got {columns!r}")
         maps = {name: report.get(name) for name in ("rows", "missing", "gain_over")}
-        maps["columns"] = None if joined["by_cycle"] else columns
+        is_setting = isinstance(columns, Mapping) and set(columns) == {"key", "values"}
+        joined["by_setting"] = _split(columns, "columns") if is_setting else None
+        maps["columns"] = None if joined["by_cycle"] or is_setting else columns
         for name, given in maps.items():
             joined[name] = {**joined.get(name, {}), **{str(k): str(v) for k, v in (given or {}).items()}}
         joined["cycles"] = {int(cycle): str(column) for cycle, column in (report.get("cycles") or {}).items()}
-        joined["split"] = _split(report.get("split"))
+        joined["split"] = _split(report.get("split"), "split")
+        joined["cycle"] = check_cycle("report.cycle", report.get("cycle", LAST))
+        joined["derived"], joined["metric_rows"] = (
+            read_measures(report.get("derived")),
+            read_metric_rows(report.get("metric_rows")),
+        )
+        joined["figures"], joined["draws"] = _figures(report.get("figures")), _draws(report.get("draws"))
         joined["metrics"] = {**joined.get("metrics", {}), **_metrics(report.get("metrics"))}
         joined["cost"], joined["overlap"] = _cost(report.get("cost")), _overlap(report.get("overlap"))
         unprinted = [*joined.get("unprinted", ()), *(str(row) for row in report.get("unprinted") or ())]
@@ -162,16 +196,29 @@ def joined_reports(reports: Sequence[Mapping[str, Any]]) -> PaperTable:
 
 def unknown_keys(runs: Iterable[RunResult]) -> list[str]:
     """Name the keys of the runs' reports that mean nothing."""
-    known = {each.name for each in fields(PaperTable)} - {"by_cycle"}
+    known = {each.name for each in fields(PaperTable)} - {"by_cycle", "by_setting"}
     return sorted({str(key) for run in runs for key in run.report or {}} - known)
 
 
-def _split(given: Any) -> Split | None:
+def _split(given: Any, name: str) -> Split | None:
     if not given:
         return None
     if not isinstance(given, Mapping) or set(given) != {"key", "values"} or not isinstance(given["values"], Mapping):
-        raise DataError(f"report.split must have a key and values (value: how rows begin), got {given!r}")
-    return Split(str(given["key"]), {str(value): str(label) for value, label in given["values"].items()})
+        raise DataError(f"report.{name} must have a key and values (value: the paper's name), got {given!r}")
+    return Split(str(given["key"]), {text_of(value): str(label) for value, label in given["values"].items()})
+
+
+def _figures(given: Any) -> tuple[Any, ...] | None:
+    """Figures in a list, or in a mapping whose keys are for overrides alone and whose values are in order."""
+    if given is None or isinstance(given, (list, tuple, Mapping)):
+        return None if given is None else tuple(given.values() if isinstance(given, Mapping) else given)
+    raise DataError(f"report.figures must be a list or a mapping of figures, got {given!r}")
+
+
+def _draws(given: Any) -> tuple[str, ...]:
+    if given is None or isinstance(given, (list, tuple)):
+        return tuple(str(name) for name in given or ())
+    raise DataError(f"report.draws must be a list of the paper's figures, got {given!r}")
 
 
 def _metrics(given: Any) -> dict[str, dict[str, str]]:

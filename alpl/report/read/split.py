@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from alpl.report.read.paper import PaperTable, Split
+from alpl.report.read.paper import PaperTable, Split, text_of
 from alpl.report.read.printed import Printed
 from alpl.runs.results import RunResult
 
@@ -32,8 +32,7 @@ def setting_of(config: Any, key: str) -> str | None:
         if not isinstance(config, Mapping) or name not in config:
             return None
         config = config[name]
-    is_number = isinstance(config, (int, float)) and not isinstance(config, bool)
-    return f"{config:g}" if is_number else str(config)
+    return text_of(config)
 
 
 def part_of(table: PaperTable, printed: Printed, data: str) -> tuple[PaperTable, Printed]:
@@ -49,7 +48,7 @@ def part_of(table: PaperTable, printed: Printed, data: str) -> tuple[PaperTable,
     if label is None:  # a value that the table has not
         return replace(table, data=f"{table.data} ({', '.join(table.split.values.values())})"), {}
     rows = {ours: text.format(label) for ours, text in table.rows.items()}
-    here = {key: value for key, value in printed.items() if key[0].startswith(f"{label} ")}
+    here = {key: value for key, value in printed.items() if f"{key[0]} ".startswith(f"{label} ")}
     return replace(table, rows=rows, data=f"{table.data}, {label}"), here
 
 

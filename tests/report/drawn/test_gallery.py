@@ -3,7 +3,7 @@ import json
 import pytest
 from fake_detection import make_detection_run, make_gallery
 
-from alpl.report import gallery
+from alpl.report.drawn import gallery
 from alpl.report.drawn.gallery import galleries
 from alpl.report.read.aggregate import group
 from alpl.runs.results import find_runs

@@ -56,8 +56,8 @@ def test_every_file_is_there(sweep):
     assert names == {
         "index.html", "table.csv", "table.md", "table.tex", "seconds.csv", "paper.csv", "cost.csv",
         "comparison.csv", "comparison.md",
-        "curves_digits.png", "informativeness_digits.png", "informativeness_digits_entropy.png",
-        "informativeness_digits_random.png", "informativeness_digits_dispersion-model.optimizer.lr-0.02.png",
+        "curves_digits.png", "informativeness_digits.png", "histograms_digits_entropy.png",
+        "histograms_digits_random.png", "histograms_digits_dispersion-model.optimizer.lr-0.02.png",
     }  # fmt: skip
 
 
@@ -122,8 +122,8 @@ def test_names_that_give_the_same_file_name_keep_apart(tmp_path):
     for row in ("a b", "a-b", "a+b"):
         make_run(tmp_path / "runs", "t", row, informativeness=True)
     names = contents(write(tmp_path, "t").parent)
-    found = sorted(name for name in names if name.startswith("informativeness_digits_a-b"))
-    assert found == [f"informativeness_digits_a-b{end}.png" for end in ("-2", "-3", "")]
+    found = sorted(name for name in names if name.startswith("histograms_digits_a-b"))
+    assert found == [f"histograms_digits_a-b{end}.png" for end in ("-2", "-3", "")]
 
 
 def test_a_table_without_a_finished_cycle_still_gets_a_page(tmp_path):
