@@ -13,6 +13,7 @@ With several processes (DDP) all of them walk this page. Fit, test and predict a
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -29,7 +30,7 @@ from alpl.callbacks.resume_checkpoint import ResumeCheckpoint
 from alpl.data.base import AbstractPoolDataModule
 from alpl.experiment import Experiment
 from alpl.labeling.pseudo_labels import PseudoLabels
-from alpl.machine.files import read_array, read_tensors, write_json, write_tensors
+from alpl.machine.files import read_array, read_json, read_tensors, write_json, write_tensors
 from alpl.machine.interruption import Interruption
 from alpl.machine.processes import rank
 from alpl.machine.progress import FitProgress, Progress
@@ -38,12 +39,14 @@ from alpl.modules.base import AbstractModule, AbstractTrainableModule
 from alpl.pool import Pool
 from alpl.predictions import FROM_MODULE, Need, Predictions
 from alpl.predictions.prediction_files import WritePredictions, join, writing
-from alpl.preflight.checks import check_data, check_needs, check_rehearsal, check_settings
+from alpl.preflight.checks import DATA_FILE, check_data, check_needs, check_rehearsal, check_settings
 from alpl.preflight.rehearsal import check_query
 from alpl.recording.recording import Recording
 from alpl.runs.network_cost import FILE as COST_FILE
 from alpl.runs.run_folder import CycleFiles, RunFolder
 from alpl.runs.stages import Stages
+from alpl.sharing.determinants import determinants
+from alpl.sharing.first_cycle import FirstCycle
 
 _NUM_REHEARSED = 2  # images of the pool that the untrained model looks at
 
@@ -88,9 +91,10 @@ class ActiveLearning:
             check_needs(experiment, self.needs, module)
             if not folder.journal:  # a run that goes on has passed it
                 check_rehearsal(experiment, self.needs, module, self.initial.unlabeled[:_NUM_REHEARSED])
-        check_data(experiment, folder.path / "data.json", may_write=self._is_main)
+        check_data(experiment, folder.path / DATA_FILE, may_write=self._is_main)
         self.progress = progress(self.num_cycles)
         self.stages = Stages(folder, self.progress, interruption)
+        self.first_cycle = FirstCycle(self.stages, self.experiment.first_cycle)
 
     # --- the cycle
 
@@ -102,9 +106,11 @@ class ActiveLearning:
             self._record_pool(pool, files)
             pseudo = self._pseudo_labels(cycle - 1) if cycle else None
             data = self.experiment.data.with_pool(pool, self.oracle.annotate(pool.labeled), pseudo)
-            for member in range(self.experiment.num_members):
-                self._fit(cycle, member, data)
-            self._test(cycle, pool, data, pseudo)
+            train = partial(self._train, cycle, pool, data, pseudo)
+            if cycle == 0:
+                self.first_cycle.run(self._determinants, train)
+            else:
+                train()
             if cycle < len(self.budgets):
                 self._predict(cycle, pool, data)
                 pool = pool.reveal(self._select(cycle, pool).index)
@@ -116,6 +122,11 @@ class ActiveLearning:
     def _record_pool(self, pool: Pool, files: CycleFiles) -> None:
         if self._is_main and not files.pool.exists():
             pool.save(files.pool)
+
+    def _train(self, cycle: int, pool: Pool, data: AbstractPoolDataModule, pseudo: PseudoLabels | None) -> None:
+        for member in range(self.experiment.num_members):
+            self._fit(cycle, member, data)
+        self._test(cycle, pool, data, pseudo)
 
     def _fit(self, cycle: int, member: int, data: AbstractPoolDataModule) -> None:
         files, stage = self.folder.cycle(cycle), "fit" if member == 0 else f"fit_{member}"
@@ -146,10 +157,13 @@ class ActiveLearning:
             module = self._trained_module(cycle)
             seed_all(derive_seed(self.experiment.seed, "test", cycle))
             cost = [self._cost_record(pool)] if cycle == 0 else []
-            self._make_trainer(*cost).test(module, datamodule=data, verbose=False)
+            # Of a first cycle that was taken only the cost is measured, on weights that are warm after one batch.
+            limit = {"limit_test_batches": 1} if cycle == 0 and self.first_cycle.taken else {}
+            self._make_trainer(*cost, **limit).test(module, datamodule=data, verbose=False)
             if self._is_main:
                 recording = self.recording
-                results = recording.counts(pool, pseudo) | module.results | recording.balance(pool, cycle)
+                tested = module.results if cycle else self.first_cycle.test_results(module.results)
+                results = recording.counts(pool, pseudo) | tested | recording.balance(pool, cycle)
                 write_json(self.folder.cycle(cycle).metrics, results)
                 self.folder.write_metrics(cycle + 1)
                 scalars = {name: value for name, value in results.items() if isinstance(value, float)}
@@ -246,7 +260,7 @@ class ActiveLearning:
     def _make_module(self) -> AbstractTrainableModule:
         return self.experiment.make_module(**self.experiment.data.module_arguments)
 
-    def _make_trainer(self, *callbacks: Any) -> Trainer:
+    def _make_trainer(self, *callbacks: Any, **limits: Any) -> Trainer:
         # Samplers, logs and progress are ours (see data/batch.py, EpochLog, FitProgress); the rest is the user's.
         no_validation = {} if self.experiment.data.num_validation else {"limit_val_batches": 0}
         return self.experiment.make_trainer(
@@ -259,13 +273,26 @@ class ActiveLearning:
             num_sanity_val_steps=0,
             default_root_dir=str(self.folder.path),
             **no_validation,
+            **limits,
         )
 
     def _bound_providers(self, files: CycleFiles) -> list[AbstractProvider]:
-        needed = [provider for provider in self.experiment.providers if provider.provides & self.needs]
+        needed = [provider for provider in self.experiment.providers if self._is_needed(provider)]
         for provider in needed:
             provider.bind(files.folder)
         return needed
+
+    def _is_needed(self, provider: AbstractProvider) -> bool:
+        return bool(provider.provides & self.needs)
+
+    def _determinants(self) -> dict[str, Any]:
+        """Give what the first cycle's fit and test depend on, for runs that share it."""
+        config, initial = self.experiment.first_cycle, self.initial
+        assert config is not None, "asked only where it is shared"
+        attached = [self._is_needed(provider) for provider in self.experiment.providers]
+        fingerprint = read_json(self.folder.path / DATA_FILE)["fingerprint"]
+        answers = self.oracle.annotate(initial.labeled)
+        return determinants(config, attached, self._make_trainer(), fingerprint, initial, answers)
 
     def _write_predictions(self, module: AbstractModule, data: AbstractPoolDataModule, path: Path) -> None:
         """Predict and write, batch by batch; the predictions of all processes in the order of the pool."""

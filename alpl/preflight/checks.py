@@ -17,6 +17,9 @@ from alpl.predictions import FROM_MODULE, Need
 from alpl.preflight.rehearsal import rehearse
 from alpl.preflight.trial_prediction import trial_prediction
 
+DATA_FILE = "data.json"
+"""What data a run began with, in its folder."""
+
 
 def check_needs(experiment: Experiment, needs: Need, module: AbstractTrainableModule) -> None:
     """Make sure that everything needed is provided.

@@ -1,0 +1,53 @@
+"""Runs `alpl` again and again until it finishes, killed (-9) just before a file of its first cycle gets its name.
+
+The first attempt is killed before the first such file, the next one before its second, and so on: every file and every
+line of the journal is once the one that is not there. Prints the wait statuses of the attempts as JSON.
+
+    python tests/kill_at_renames.py -- <overrides of alpl>
+"""
+
+import json
+import os
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from kill_harness import attempt
+
+from alpl.sharing.first_cycle import FirstCycle
+
+MOST = 60
+
+
+def die_at(number: int) -> None:
+    """Let this process kill itself before the so many-th file of its first cycle, counted from 1."""
+    run, replace = FirstCycle.run, Path.replace
+    within, renamed = [False], [0]
+
+    def counted(path: Path, target: Any) -> Path:
+        if within[0]:
+            renamed[0] += 1
+            if renamed[0] == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return replace(path, target)
+
+    def watched(first_cycle: FirstCycle, *arguments: Any) -> None:
+        within[0] = True
+        run(first_cycle, *arguments)
+        within[0] = False
+
+    FirstCycle.run, Path.replace = watched, counted
+
+
+def main() -> None:
+    overrides = sys.argv[sys.argv.index("--") + 1 :]
+    statuses: list[int] = []
+    while (not statuses or statuses[-1] == signal.SIGKILL) and len(statuses) < MOST:
+        statuses.append(attempt(overrides, None, partial(die_at, len(statuses) + 1)))
+    print(json.dumps(statuses))
+
+
+if __name__ == "__main__":
+    main()
