@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -11,17 +11,18 @@ from hydra.utils import instantiate
 from lightning.pytorch import Trainer
 from omegaconf import DictConfig
 
-from alpl.acquisition.base import AbstractAcquisition
+from alpl.acquisition import AbstractAcquisition, AbstractPseudoLabeler
 from alpl.callbacks.base import AbstractProvider
 from alpl.config.first_cycle import FirstCycleConfig, first_cycle_config
 from alpl.config.partial_parts import check_not_set
 from alpl.data.base import AbstractPoolDataModule
 from alpl.errors import ConfigError
 from alpl.labeling.oracle import AbstractOracle
-from alpl.labeling.pseudo_labels import AbstractPseudoLabeler
 from alpl.labeling.schedule import Schedule
+from alpl.learning import AbstractLearner, Members
 from alpl.loggers.base import AbstractRunLogger
 from alpl.modules.base import AbstractTrainableModule
+from alpl.modules.partner import Partner
 
 OURS = frozenset(
     {"callbacks", "logger", "use_distributed_sampler", "enable_checkpointing", "enable_progress_bar"}
@@ -44,8 +45,8 @@ class Experiment:
         make_trainer: makes a Lightning trainer from its callbacks and the like.
         logger: hears of the run.
         seed: of everything that is drawn.
-        num_members: networks of the deep ensemble; 1 for a single network.
-        warm_start: continue from the last cycle's weights instead of from scratch.
+        learner: what is trained in a cycle: a network, an ensemble, a teacher and a student.
+        partner: another model that is trained beside it and asked about images, or None.
         pseudo_labels: makes targets for unlabeled images of what the last cycle's model was sure of, or None.
         informativeness: record for every cycle the utility of each unlabeled image and whether the model was right
             on it (thesis sec. 3.3.2). The true labels are used for nothing else.
@@ -69,8 +70,8 @@ class Experiment:
     make_trainer: Callable[..., Trainer]
     logger: AbstractRunLogger
     seed: int
-    num_members: int = 1
-    warm_start: bool = False
+    learner: AbstractLearner = field(default_factory=Members)
+    partner: Partner | None = None
     pseudo_labels: AbstractPseudoLabeler | None = None
     informativeness: bool = False
     gallery: int = 0
@@ -81,8 +82,8 @@ class Experiment:
     first_cycle: FirstCycleConfig | None = None
 
     def __post_init__(self) -> None:
-        if self.num_members < 1:
-            raise ConfigError(f"num_members must be >= 1, got {self.num_members}")
+        if self.pseudo_labels is not None and self.learner.labeler is not None:
+            raise ConfigError("pseudo_labels must be null where the learner makes its own, got both")
         if self.gallery < 0:
             raise ConfigError(f"gallery must be >= 0, got {self.gallery}")
         if self.embedding < 0:
@@ -113,8 +114,8 @@ def make_experiment(config: DictConfig) -> Experiment:
         make_trainer=make(config.trainer, _partial_=True),
         logger=make(config.logger),
         seed=config.seed,
-        num_members=config.num_members,
-        warm_start=config.warm_start,
+        learner=_make_learner(config, make),
+        partner=make(config.partner) if config.partner else None,
         informativeness=config.informativeness,
         gallery=config.gallery,
         embedding=config.embedding,
@@ -123,6 +124,17 @@ def make_experiment(config: DictConfig) -> Experiment:
         keep_predictions=config.keep_predictions,
         first_cycle=first_cycle_config(config),
     )
+
+
+def _make_learner(config: DictConfig, make: Callable[..., Any]) -> AbstractLearner:
+    if config.learner is None:
+        return Members(config.num_members, config.warm_start)
+    if config.num_members != 1 or config.warm_start:
+        raise ConfigError("num_members and warm_start must be 1 and false beside a learner, which says it itself")
+    learner = make(config.learner)
+    if not isinstance(learner, AbstractLearner):
+        raise ConfigError(f"learner must be an AbstractLearner, got {config.learner._target_}")
+    return learner
 
 
 def _make_module(config: DictConfig, **from_data: Any) -> AbstractTrainableModule:

@@ -1,6 +1,8 @@
 """The active-learning cycle: fit -> test -> predict -> select -> annotate, recorded, and again.
 
-Where pseudo-labels are on, what the cycle's model is sure of on the images that stay unlabeled goes to the next fit.
+What is fitted, a learner says (:mod:`alpl.learning`); what an acquisition looks at in its stages is predicted for the
+images that the stage before left (:mod:`alpl.cycle.looking`). Where pseudo-labels are on, what the cycle's model is
+sure of on the images that stay unlabeled goes to the next fit.
 
 Every stage leaves whole files in the cycle's folder and then a line in the run's journal. A killed run goes on with
 the first stage that the journal does not name; a fit goes on from its last checkpoint. Every stage seeds itself from
@@ -14,36 +16,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, final
 
-import torch
-from lightning.pytorch import Trainer
-
-from alpl.acquisition.base import Context, Query
-from alpl.callbacks.base import AbstractProvider
+from alpl.acquisition.base import Query, Stage
 from alpl.callbacks.cost_record import CostRecord
-from alpl.callbacks.epoch_log import EpochLog
-from alpl.callbacks.epoch_seed import EpochSeed
-from alpl.callbacks.prediction_tracker import HISTORY
-from alpl.callbacks.resume_checkpoint import ResumeCheckpoint
+from alpl.cycle.looking import Looking
+from alpl.cycle.needs import needs_of_stages
+from alpl.cycle.partnering import Partnering
+from alpl.cycle.parts import Parts
+from alpl.cycle.training import Training
 from alpl.data.base import AbstractPoolDataModule
 from alpl.experiment import Experiment
-from alpl.labeling.pseudo_labels import PseudoLabels
-from alpl.machine.files import read_array, read_json, read_tensors, write_json, write_tensors
+from alpl.labeling.pseudo_labels import AbstractPseudoLabels
+from alpl.learning import Fit
+from alpl.machine.files import read_json
 from alpl.machine.interruption import Interruption
 from alpl.machine.processes import rank
-from alpl.machine.progress import FitProgress, Progress
-from alpl.machine.seeding import derive_seed, seed_all
-from alpl.modules.base import AbstractModule, AbstractTrainableModule
+from alpl.machine.progress import Progress
 from alpl.pool import Pool
-from alpl.predictions import FROM_MODULE, Need, Predictions
-from alpl.predictions.prediction_files import WritePredictions, join, writing
+from alpl.predictions import FROM_MODULE, FROM_PARTNER, Need
 from alpl.preflight.checks import DATA_FILE, check_data, check_needs, check_rehearsal, check_settings
 from alpl.preflight.rehearsal import check_query
 from alpl.recording.recording import Recording
 from alpl.runs.network_cost import FILE as COST_FILE
-from alpl.runs.run_folder import CycleFiles, RunFolder
+from alpl.runs.run_folder import RunFolder
 from alpl.runs.stages import Stages
 from alpl.sharing.determinants import determinants
 from alpl.sharing.first_cycle import FirstCycle
@@ -72,29 +68,38 @@ class ActiveLearning:
     ) -> None:
         self.experiment = experiment
         self.folder = folder
-        self.interruption = interruption
         data = experiment.data
-        if self._is_main:
+        if rank() == 0:
             data.prepare_data()
         data.setup("fit")
         candidates, targets = data.take_targets()
-        self.oracle = experiment.make_oracle(targets)
-        self.recording = Recording(experiment, self.oracle)
+        oracle = experiment.make_oracle(targets)
+        self.oracle = oracle
+        self.recording = Recording(experiment, oracle)
         initial = experiment.schedule.initial.draw(candidates)
         self.initial = Pool.create(data.num_images, initial, data.excluded)
         self.budgets = experiment.schedule.budgets(candidates.index.numel(), initial.numel())
         self.num_cycles = len(self.budgets) + 1
-        module = self._make_module()
-        self.needs = self._all_needs(module) if self.budgets else Need.NOTHING
-        check_settings(module, self._make_trainer)
-        if self.budgets:
-            check_needs(experiment, self.needs, module)
-            if not folder.journal:  # a run that goes on has passed it
-                check_rehearsal(experiment, self.needs, module, self.initial.unlabeled[:_NUM_REHEARSED])
-        check_data(experiment, folder.path / DATA_FILE, may_write=self._is_main)
         self.progress = progress(self.num_cycles)
         self.stages = Stages(folder, self.progress, interruption)
-        self.first_cycle = FirstCycle(self.stages, self.experiment.first_cycle)
+        self.parts = Parts(experiment, oracle, folder, self.stages, self.progress, interruption)
+        module = self.parts.make_module()
+        self.needs = needs_of_stages(experiment, self.recording, module) if self.budgets else (Need.NOTHING,)
+        check_settings(module, self.parts.make_trainer)
+        if self.budgets:
+            needs = experiment.acquisition.needs | self.needs[0]
+            check_needs(experiment, needs, module)
+            if not folder.journal:  # a run that goes on has passed it
+                check_rehearsal(experiment, needs, module, self.initial.unlabeled[:_NUM_REHEARSED])
+        check_data(experiment, folder.path / DATA_FILE, may_write=self.parts.is_main)
+        labeler = experiment.learner.labeler
+        watched = experiment.acquisition.needs | self.needs[0] | (labeler.needs if labeler else Need.NOTHING)
+        # a learner that labels is asked about more than its fits and its test
+        self.first_cycle = FirstCycle(self.stages, None if labeler else experiment.first_cycle)
+        self.training = Training(self.parts, watched, self.first_cycle)
+        self.partnering = Partnering(self.parts)
+        self._first: Query | None = None  # what the first of several stages chose in this cycle, if this process did
+        self.looking = Looking(self.parts, self.training, self.partnering, self.needs, looks_again=module.looks_again)
 
     # --- the cycle
 
@@ -102,225 +107,152 @@ class ActiveLearning:
         """Run all cycles that are not finished."""
         pool = self.initial
         for cycle in range(self.num_cycles):
-            files = self.folder.cycle(cycle)
-            self._record_pool(pool, files)
-            pseudo = self._pseudo_labels(cycle - 1) if cycle else None
-            data = self.experiment.data.with_pool(pool, self.oracle.annotate(pool.labeled), pseudo)
-            train = partial(self._train, cycle, pool, data, pseudo)
+            self._record_pool(cycle, pool)
             if cycle == 0:
-                self.first_cycle.run(self._determinants, train)
-            else:
-                train()
+                self.first_cycle.share(self._determinants, partial(self._train, cycle, pool))
+            data = self._train(cycle, pool)
             if cycle < len(self.budgets):
-                self._predict(cycle, pool, data)
-                pool = pool.reveal(self._select(cycle, pool).index)
-                self._pseudo_label(cycle, pool)
+                before, pool = pool, pool.reveal(self._select(cycle, pool, data).index)
+                self._pseudo_label(cycle, before, pool)
             self._tidy(cycle)
-        if self._is_main and not self.folder.is_finished:
+        if self.parts.is_main and not self.folder.is_finished:
             self.folder.mark_done({"stage": "finished"})
 
-    def _record_pool(self, pool: Pool, files: CycleFiles) -> None:
-        if self._is_main and not files.pool.exists():
-            pool.save(files.pool)
+    def _record_pool(self, cycle: int, pool: Pool) -> None:
+        path = self.folder.cycle(cycle).pool
+        if self.parts.is_main and not path.exists():
+            pool.save(path)
 
-    def _train(self, cycle: int, pool: Pool, data: AbstractPoolDataModule, pseudo: PseudoLabels | None) -> None:
-        for member in range(self.experiment.num_members):
-            self._fit(cycle, member, data)
-        self._test(cycle, pool, data, pseudo)
+    def _train(self, cycle: int, pool: Pool) -> AbstractPoolDataModule:
+        """Walk the learner's steps, and test; give the data of the last fit."""
+        learner = self.experiment.learner
+        pseudo = self._pseudo_labels(cycle - 1) if self.experiment.pseudo_labels and cycle else None
+        answers = self.oracle.annotate(pool.labeled)
+        data = self.experiment.data.with_pool(pool, answers, pseudo)
+        for step in learner.steps(cycle):
+            if isinstance(step, Fit):
+                data = self.experiment.data.with_pool(pool, answers, pseudo if step.takes_pseudo else None)
+                self.training.fit(cycle, step, data)
+            else:
+                pseudo = self._label(cycle, step.model, pool, data)
+        count = partial(self._count, cycle, pool, pseudo)
+        self.training.test(cycle, data, count, self._cost_record(pool) if cycle == 0 else None)
+        return data
 
-    def _fit(self, cycle: int, member: int, data: AbstractPoolDataModule) -> None:
-        files, stage = self.folder.cycle(cycle), "fit" if member == 0 else f"fit_{member}"
-        with self.stages.run(cycle, stage, together=True) as todo:
-            if not todo:
-                return
-            seed = derive_seed(self.experiment.seed, "fit", cycle, member)
-            seed_all(seed)
-            module = self._make_module()
-            if self.experiment.warm_start and cycle:
-                module.load_state_dict(read_tensors(self.folder.cycle(cycle - 1).model(member)))
-            resume = files.resume(member)
-            trainer = self._make_trainer(
-                EpochSeed(seed),
-                *(self._bound_providers(files) if member == 0 else ()),
-                EpochLog(files.epochs(member), lambda epoch, values: self.experiment.logger.follow()),
-                FitProgress(self.progress),
-                ResumeCheckpoint(resume, self.experiment.checkpoint_every_s, self.interruption),
-            )
-            trainer.fit(module, datamodule=data, ckpt_path=resume if resume.exists() else None, weights_only=True)
-            if self._is_main:
-                write_tensors(files.model(member), module.state_dict())
-
-    def _test(self, cycle: int, pool: Pool, data: AbstractPoolDataModule, pseudo: PseudoLabels | None) -> None:
-        with self.stages.run(cycle, "test", together=True) as todo:
-            if not todo:
-                return
-            module = self._trained_module(cycle)
-            seed_all(derive_seed(self.experiment.seed, "test", cycle))
-            cost = [self._cost_record(pool)] if cycle == 0 else []
-            # Of a first cycle that was taken only the cost is measured, on weights that are warm after one batch.
-            limit = {"limit_test_batches": 1} if cycle == 0 and self.first_cycle.taken else {}
-            self._make_trainer(*cost, **limit).test(module, datamodule=data, verbose=False)
-            if self._is_main:
-                recording = self.recording
-                tested = module.results if cycle else self.first_cycle.test_results(module.results)
-                results = recording.counts(pool, pseudo) | tested | recording.balance(pool, cycle)
-                write_json(self.folder.cycle(cycle).metrics, results)
-                self.folder.write_metrics(cycle + 1)
-                scalars = {name: value for name, value in results.items() if isinstance(value, float)}
-                self.experiment.logger.follow()
-                shown = (f"{name} {value:.4f}" for name, value in scalars.items())
-                self.stages.detail = f"{pool.num_labeled} labeled, " + ", ".join(shown)
-
-    def _predict(self, cycle: int, pool: Pool, data: AbstractPoolDataModule) -> None:
-        if not self.needs & FROM_MODULE:
-            return
-        with self.stages.run(cycle, "predict", together=True) as todo:
-            if not todo:
-                return
-            module = self._trained_module(cycle)
-            module.needs = self.needs & FROM_MODULE
-            which = {"unlabeled": pool.unlabeled} | ({"labeled": pool.labeled} if Need.LABELED in self.needs else {})
-            for name, index in which.items():
-                seed_all(derive_seed(self.experiment.seed, "predict", name, cycle, rank()))
-                self._write_predictions(module, data.observing(index), self.folder.cycle(cycle).predictions(name))
-
-    def _select(self, cycle: int, pool: Pool) -> Query:
+    def _select(self, cycle: int, pool: Pool, data: AbstractPoolDataModule) -> Query:
+        """Let the acquisition look at the pool, stage by stage, and choose."""
+        asked = left = self._without_labeled_by_learner(cycle, pool)
+        self._first = None
+        *narrowing, last = range(len(self.acquisition_stages))
+        for number in narrowing:
+            self._look(cycle, number, left, data)
+            left = left.among(self._narrow(cycle, number, pool, left).index.sort().values)
+        self._look(cycle, last, left, data)
         files = self.folder.cycle(cycle)
         with self.stages.run(cycle, "select", together=False) as todo:
             if todo:
-                query = self.experiment.acquisition.select(self._context(cycle, pool))
-                check_query(query, pool, self.budgets[cycle], type(self.experiment.acquisition).__name__)
-                self.recording.write(cycle, files, pool, query, self.needs)
+                query = self._choose(cycle, last, pool, left)
+                check_query(query, left, self.budgets[cycle], type(self.experiment.acquisition).__name__)
+                if narrowing:  # the report shows how the first stage valued the whole pool
+                    first = self._first if self._first is not None else self._choose(cycle, 0, pool, asked)
+                    query = Query(query.index, query.utility, first.pool_utility, first.object_utility)
+                self.recording.write(cycle, files, asked, query, *self.looking.seen(files))
                 query.save(files.query)
                 self.stages.detail = f"{len(query.index)} images chosen"
         return Query.load(files.query)
 
-    def _pseudo_label(self, cycle: int, pool: Pool) -> None:
+    def _look(self, cycle: int, number: int, left: Pool, data: AbstractPoolDataModule) -> None:
+        """Have predicted what a stage wants, by the trained model and by the partner."""
+        self.looking.predict(cycle, number, left, data)
+        if self.acquisition_stages[number].acquisition.needs & FROM_PARTNER:
+            self.partnering.fit(cycle, data)
+            self.partnering.ask(cycle, left, data)
+
+    def _narrow(self, cycle: int, number: int, pool: Pool, left: Pool) -> Query:
+        """Choose the candidates that the next stage looks at."""
+        path = self.folder.cycle(cycle).candidates(number)
+        with self.stages.run(cycle, "narrow" if number == 0 else f"narrow_{number}", together=False) as todo:
+            if todo:
+                candidates = self._choose(cycle, number, pool, left)
+                candidates.save(path)
+                self._first = candidates if number == 0 else self._first
+                self.stages.detail = f"{len(candidates.index)} candidates"
+        return Query.load(path)
+
+    def _choose(self, cycle: int, number: int, pool: Pool, left: Pool) -> Query:
+        context = self.looking.context(cycle, number, pool, left, self.budgets[cycle])
+        return self.acquisition_stages[number].choose(context)
+
+    def _label(self, cycle: int, model: int, pool: Pool, data: AbstractPoolDataModule) -> AbstractPseudoLabels | None:
+        """Have the learner label between two fits what a model is sure of."""
+        labeler = self.experiment.learner.labeler
+        assert labeler is not None, "a learner that has a Label step has a labeler"
+        if not len(pool.unlabeled):
+            return None
+        self.looking.predict_for_labels(cycle, model, labeler.needs, pool, data)
+        with self.stages.run(cycle, "label", together=False) as todo:
+            if todo:
+                self._save(cycle, labeler.label(self.looking.context_for_labels(cycle, pool, labeler.needs)))
+        return self._pseudo_labels(cycle)
+
+    def _pseudo_label(self, cycle: int, before: Pool, pool: Pool) -> None:
         """Label what the model is sure of, on the images that are unlabeled after the query."""
         labeler = self.experiment.pseudo_labels
         if labeler is None:
             return
-        files = self.folder.cycle(cycle)
         with self.stages.run(cycle, "pseudo_label", together=False) as todo:
             if todo:
-                seen = Predictions.load(files.predictions("unlabeled"), memory_map=True)
-                found = Predictions(seen.index, seen.row, labels=seen.labels, scores=seen.scores, boxes=seen.boxes)
-                rest = found.take(torch.isin(found.index, pool.unlabeled).nonzero().flatten())
-                pseudo = labeler.label(rest, self.experiment.data.image_sizes(rest.index))
-                pseudo.save(files.pseudo_labels)
-                self.stages.detail = f"{len(pseudo.image)} objects on {len(pseudo.index)} images"
+                self._save(cycle, labeler.label(self.looking.context_after_query(cycle, before, pool, labeler.needs)))
 
     # --- its parts
 
-    def _all_needs(self, module: AbstractModule) -> Need:
-        """Join what the acquisition needs with what is made and recorded beside it."""
-        needs = self.experiment.acquisition.needs
-        if self.experiment.pseudo_labels:
-            needs |= self.experiment.pseudo_labels.needs
-        return needs | self.recording.needs(needs, module)
+    @property
+    def acquisition_stages(self) -> tuple[Stage, ...]:
+        """The acquisition's looks at the pool."""
+        return self.experiment.acquisition.stages
 
-    def _context(self, cycle: int, pool: Pool) -> Context:
-        """Gather what the acquisition asked for, and nothing else."""
-        files, needs = self.folder.cycle(cycle), self.experiment.acquisition.needs
-        seed_all(derive_seed(self.experiment.seed, "select", cycle))
-        unlabeled = self._predictions(files, "unlabeled") if needs & FROM_MODULE else None
-        return Context(
-            pool=pool,
-            budget=self.budgets[cycle],
-            seed=derive_seed(self.experiment.seed, "select", cycle),
-            unlabeled=unlabeled,
-            labeled=self._predictions(files, "labeled") if Need.LABELED in needs else None,
-            history=read_array(files.folder / HISTORY, memory_map=True) if Need.HISTORY in needs else None,
-            class_counts=self.recording.class_counts(pool) if Need.CLASS_COUNTS in needs else None,
-            targets=self.oracle.annotate(pool.unlabeled) if Need.TARGETS in needs else None,
-        )
+    def _count(self, cycle: int, pool: Pool, pseudo: AbstractPseudoLabels | None) -> dict[str, int | float]:
+        return self.recording.counts(pool, pseudo) | self.recording.balance(pool, cycle)
 
-    def _predictions(self, files: CycleFiles, name: str) -> Predictions:
-        """Open predictions; what an acquisition does not look at need not fit into memory."""
-        return Predictions.load(files.predictions(name), memory_map=True)
+    def _without_labeled_by_learner(self, cycle: int, pool: Pool) -> Pool:
+        """Leave out the images that the learner labeled itself in this cycle, unless too few would be left."""
+        if self.experiment.learner.labeler is None:
+            return pool
+        left = pool.without(self._pseudo_labels(cycle).index)
+        return left if len(left.unlabeled) >= self.budgets[cycle] else pool
 
-    def _pseudo_labels(self, cycle: int) -> PseudoLabels | None:
+    def _pseudo_labels(self, cycle: int) -> AbstractPseudoLabels:
         """Read what the model of a cycle was sure of."""
-        return PseudoLabels.load(self.folder.cycle(cycle).pseudo_labels) if self.experiment.pseudo_labels else None
+        return AbstractPseudoLabels.load(self.folder.cycle(cycle).pseudo_labels)
 
-    def _trained_module(self, cycle: int) -> AbstractModule:
-        """Load the cycle's model: the one path to it, for a run that goes on and for one that was resumed."""
-        members = []
-        for member in range(self.experiment.num_members):
-            module = self._make_module()
-            module.load_state_dict(read_tensors(self.folder.cycle(cycle).model(member)))
-            members.append(module)
-        return members[0] if len(members) == 1 else members[0].ensemble(members)
+    def _save(self, cycle: int, pseudo: AbstractPseudoLabels) -> None:
+        pseudo.save(self.folder.cycle(cycle).pseudo_labels)
+        labels, images = f"{pseudo.num_labels} {pseudo.unit}", f" on {len(pseudo.index)} images"
+        self.stages.detail = labels + (images if pseudo.unit != "images" else "")
 
     def _cost_record(self, pool: Pool) -> CostRecord:
         """Measure what the acquisition, where there is one, asks of the network about an image."""
         needs = self.experiment.acquisition.needs & FROM_MODULE if self.budgets else Need.NOTHING
         return CostRecord(self.folder.path / COST_FILE, needs, pool.labeled[:1])
 
-    def _make_module(self) -> AbstractTrainableModule:
-        return self.experiment.make_module(**self.experiment.data.module_arguments)
-
-    def _make_trainer(self, *callbacks: Any, **limits: Any) -> Trainer:
-        # Samplers, logs and progress are ours (see data/batch.py, EpochLog, FitProgress); the rest is the user's.
-        no_validation = {} if self.experiment.data.num_validation else {"limit_val_batches": 0}
-        return self.experiment.make_trainer(
-            callbacks=[*callbacks, self.interruption],
-            logger=False,
-            use_distributed_sampler=False,
-            enable_checkpointing=any(isinstance(callback, ResumeCheckpoint) for callback in callbacks),
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            default_root_dir=str(self.folder.path),
-            **no_validation,
-            **limits,
-        )
-
-    def _bound_providers(self, files: CycleFiles) -> list[AbstractProvider]:
-        needed = [provider for provider in self.experiment.providers if self._is_needed(provider)]
-        for provider in needed:
-            provider.bind(files.folder)
-        return needed
-
-    def _is_needed(self, provider: AbstractProvider) -> bool:
-        return bool(provider.provides & self.needs)
-
     def _determinants(self) -> dict[str, Any]:
-        """Give what the first cycle's fit and test depend on, for runs that share it."""
-        config, initial = self.experiment.first_cycle, self.initial
+        """Give what the first cycle's fits and test depend on."""
+        config, initial, data = self.experiment.first_cycle, self.initial, read_json(self.folder.path / DATA_FILE)
         assert config is not None, "asked only where it is shared"
-        attached = [self._is_needed(provider) for provider in self.experiment.providers]
-        fingerprint = read_json(self.folder.path / DATA_FILE)["fingerprint"]
-        answers = self.oracle.annotate(initial.labeled)
-        return determinants(config, attached, self._make_trainer(), fingerprint, initial, answers)
-
-    def _write_predictions(self, module: AbstractModule, data: AbstractPoolDataModule, path: Path) -> None:
-        """Predict and write, batch by batch; the predictions of all processes in the order of the pool."""
-        writes = WritePredictions()
-        trainer = self._make_trainer(writes)
-        if trainer.world_size == 1:
-            with writing(path) as writes.writer:
-                trainer.predict(module, datamodule=data, return_predictions=False)
-            return
-        shards = [path.with_name(f".{path.name}.process_{number}") for number in range(trainer.world_size)]
-        with writing(shards[rank()]) as writes.writer:
-            trainer.predict(module, datamodule=data, return_predictions=False)
-        torch.distributed.barrier()
-        if self._is_main:
-            join(shards, path)
+        attached = [bool(provider.provides & self.training.watched) for provider in self.experiment.providers]
+        answers, trainer = self.oracle.annotate(initial.labeled), self.parts.make_trainer()
+        return determinants(config, attached, trainer, data["fingerprint"], initial, answers)
 
     def _tidy(self, cycle: int) -> None:
         """Remove what has served."""
-        if not self._is_main:
+        if not self.parts.is_main:
             return
-        for member in range(self.experiment.num_members):
-            self.folder.remove(self.folder.cycle(cycle).resume(member))
-        if not self.experiment.keep_predictions:
-            self.folder.remove(self.folder.cycle(cycle).folder / "predictions")
-        if not self.experiment.keep_models and cycle:
-            for member in range(self.experiment.num_members):
-                self.folder.remove(self.folder.cycle(cycle - 1).model(member))
-
-    @property
-    def _is_main(self) -> bool:
-        return rank() == 0
+        files, experiment = self.folder.cycle(cycle), self.experiment
+        for model in range(experiment.learner.num_models):
+            self.folder.remove(files.resume(model))
+        self.folder.remove(files.partner_resume)
+        if not experiment.keep_predictions:
+            self.folder.remove(files.folder / "predictions")
+        if not experiment.keep_models and cycle:
+            for model in range(experiment.learner.num_models):
+                self.folder.remove(self.folder.cycle(cycle - 1).model(model))

@@ -95,6 +95,28 @@ class Pool:
         cycle[index] = max(int(self.cycle.max()), -1) + 1
         return Pool(cycle)
 
+    def among(self, index: Index) -> Pool:
+        """Give the pool in which only some of the unlabeled images are; the others take no part.
+
+        Args:
+            index: ``Long[n]`` dataset indices.
+
+        Raises:
+            ValueError: one is not unlabeled, or comes twice.
+        """
+        _checked(index, self.num_images, "index")
+        if (wrong := index[self.cycle[index] != UNLABELED]).numel():
+            raise ValueError(f"index must hold unlabeled images only, got {wrong[:5].tolist()}")
+        cycle = torch.where(self.cycle == UNLABELED, EXCLUDED, self.cycle)
+        cycle[index] = UNLABELED
+        return Pool(cycle)
+
+    def without(self, index: Index) -> Pool:
+        """Give the pool in which some of the unlabeled images take no part; others of ``index`` stay as they are."""
+        cycle = self.cycle.clone()
+        cycle[index] = torch.where(cycle[index] == UNLABELED, EXCLUDED, cycle[index])
+        return Pool(cycle)
+
     def save(self, path: Path) -> None:
         """Write a CSV that a person can read: the labeled (and excluded) images, by cycle, then by index."""
         noted = (self.cycle != UNLABELED).nonzero().flatten()

@@ -16,6 +16,7 @@ from typing import Any
 
 from kill_harness import attempt
 
+from alpl.cycle.training import Training
 from alpl.sharing.first_cycle import FirstCycle
 
 MOST = 60
@@ -23,22 +24,26 @@ MOST = 60
 
 def die_at(number: int) -> None:
     """Let this process kill itself before the so many-th file of its first cycle, counted from 1."""
-    run, replace = FirstCycle.run, Path.replace
-    within, renamed = [False], [0]
+    share, test, replace = FirstCycle.share, Training.test, Path.replace
+    counts, shares, renamed = [False], [False], [0]
 
     def counted(path: Path, target: Any) -> Path:
-        if within[0]:
+        if counts[0]:
             renamed[0] += 1
             if renamed[0] == number:
                 os.kill(os.getpid(), signal.SIGKILL)
         return replace(path, target)
 
-    def watched(first_cycle: FirstCycle, *arguments: Any) -> None:
-        within[0] = True
-        run(first_cycle, *arguments)
-        within[0] = False
+    def shared(first_cycle: FirstCycle, *arguments: Any) -> None:
+        counts[0] = shares[0] = True
+        share(first_cycle, *arguments)
+        shares[0] = False
 
-    FirstCycle.run, Path.replace = watched, counted
+    def tested(training: Training, *arguments: Any) -> None:
+        test(training, *arguments)
+        counts[0] = shares[0]
+
+    FirstCycle.share, Training.test, Path.replace = shared, tested, counted
 
 
 def main() -> None:

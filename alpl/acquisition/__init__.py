@@ -2,7 +2,7 @@
 
 from alpl.acquisition.badge import Badge
 from alpl.acquisition.bald import Bald
-from alpl.acquisition.base import AbstractAcquisition, AbstractRanking, Context, Query
+from alpl.acquisition.base import AbstractAcquisition, AbstractRanking, Context, Query, Stage
 from alpl.acquisition.cdal import Cdal
 from alpl.acquisition.class_balanced import BalancedKCenter, ClassBalanced, PseudoLabelBalanced
 from alpl.acquisition.core_set import CoreSet
@@ -11,6 +11,7 @@ from alpl.acquisition.detection_uncertainty import DetectionUncertainty
 from alpl.acquisition.dispersion import Dispersion
 from alpl.acquisition.entropy import Entropy
 from alpl.acquisition.flip_inconsistency import FlipInconsistency
+from alpl.acquisition.image_labelers import ConfidentImages, MostCertain
 from alpl.acquisition.image_similarity import (
     AbstractImageSimilarity,
     Ccms,
@@ -27,6 +28,7 @@ from alpl.acquisition.noris import Noris, ObjectNoris
 from alpl.acquisition.object_ranking import AbstractObjectRanking
 from alpl.acquisition.oracle import Oracle
 from alpl.acquisition.predicted_loss import PredictedLoss
+from alpl.acquisition.pseudo_labelers import AbstractPseudoLabeler, ConfidentObjects, TopPerClass
 from alpl.acquisition.random_sampling import RandomSampling
 from alpl.acquisition.replay import Replay
 from alpl.acquisition.then import Then
@@ -35,6 +37,7 @@ __all__ = [
     "AbstractAcquisition",
     "AbstractImageSimilarity",
     "AbstractObjectRanking",
+    "AbstractPseudoLabeler",
     "AbstractRanking",
     "Badge",
     "BalancedKCenter",
@@ -42,6 +45,8 @@ __all__ = [
     "Ccms",
     "Cdal",
     "ClassBalanced",
+    "ConfidentImages",
+    "ConfidentObjects",
     "Context",
     "CoreSet",
     "Dbal",
@@ -57,6 +62,7 @@ __all__ = [
     "Margin",
     "Medoids",
     "MixtureUncertainty",
+    "MostCertain",
     "Noris",
     "ObjectNoris",
     "Oracle",
@@ -65,5 +71,7 @@ __all__ = [
     "Query",
     "RandomSampling",
     "Replay",
+    "Stage",
     "Then",
+    "TopPerClass",
 ]

@@ -2,25 +2,28 @@
 
 A ranking writes :meth:`AbstractRanking.utility`; a ranking over objects writes
 :meth:`alpl.acquisition.object_ranking.AbstractObjectRanking.object_values`; a set method writes
-:meth:`AbstractAcquisition.select`.
+:meth:`AbstractAcquisition.select`; what narrows the pool before another one looks closer has several
+:attr:`AbstractAcquisition.stages`.
 """
 
 from __future__ import annotations
 
 import csv
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from alpl.errors import ConfigError
 from alpl.machine.files import whole_file
-from alpl.machine.seeding import generator
+from alpl.machine.seeding import derive_seed, generator
 from alpl.pool import Index, Pool
-from alpl.predictions import Need, Posterior, Predictions
+from alpl.predictions import FIELDS, Need, Posterior, Predictions
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +38,11 @@ class Context:
         labeled: the same for the labeled images.
         history: ``Int[E U]`` predicted label of each unlabeled image after each epoch; maybe memory-mapped.
         class_counts: ``Long[K]`` labeled images (objects in detection) of each class.
-        targets: ``Long[U]`` true answers. Upper bounds only.
+        sizes: ``Long[U 2]`` height and width of each unlabeled image.
+        targets: true answers for the unlabeled images, ``Long[U]`` or U ``Objects``. Upper bounds only.
+        labeled_targets: the answers for the labeled images, ``Long[L]`` or L ``Objects``, which are paid for.
+
+    All but the first three: see :data:`alpl.predictions.FIELDS`.
     """
 
     pool: Pool
@@ -45,7 +52,35 @@ class Context:
     labeled: Predictions | None = None
     history: np.ndarray | None = None
     class_counts: Tensor | None = None
-    targets: Tensor | None = None
+    sizes: Tensor | None = None
+    targets: Any = None
+    labeled_targets: Any = None
+
+    def among(self, images: Index) -> Context:
+        """Give the context in which only some of the unlabeled images are: the others take no part.
+
+        What is labeled stays as it is.
+
+        Args:
+            images: ``Long[n]`` dataset indices, ascending, all unlabeled, and in the predictions where there are any.
+        """
+        positions = torch.searchsorted(self.pool.unlabeled, images)
+        predictions = self.unlabeled
+        if predictions is not None and not torch.equal(predictions.index.cpu(), images):
+            rows = torch.searchsorted(predictions.index, images.to(predictions.index.device))
+            predictions = predictions.take(rows)
+        own = {row.name: getattr(self, row.name) for row in FIELDS if not row.in_predictions}
+        narrowed = {
+            row.name: _taken(own[row.name], positions, 1 if row.per == "epoch" else 0)
+            for row in FIELDS
+            if row.name in own and own[row.name] is not None and row.per in ("image", "epoch")
+        }
+        return replace(
+            self,
+            pool=self.pool.among(images),
+            unlabeled=predictions,
+            **narrowed,
+        )
 
     def generator(self, name: str = "select") -> torch.Generator:
         """Give a fresh generator; the same name gives the same draws."""
@@ -124,11 +159,44 @@ class Query:
         )
 
 
+@final
+@dataclass(frozen=True)
+class Stage:
+    """One look at the images that are left: what it needs is predicted for them alone.
+
+    Args:
+        acquisition: chooses those that the next stage looks at, or in the last stage the query.
+        number: how many, of the budget b.
+        depth: how many times the seed is derived anew, so that two stages of one kind draw different numbers.
+    """
+
+    acquisition: AbstractAcquisition
+    number: Callable[[int], int] = int
+    depth: int = 0
+
+    def choose(self, context: Context) -> Query:
+        """Choose out of the images that are left.
+
+        Args:
+            context: of these images; budget and seed are the whole acquisition's.
+        """
+        seed = context.seed
+        for _ in range(self.depth):
+            seed = derive_seed(seed, "then")
+        number = min(self.number(context.budget), len(context.pool.unlabeled))
+        return self.acquisition.select(replace(context, seed=seed, budget=number))
+
+
 class AbstractAcquisition(ABC):
     """Chooses the images to label."""
 
     needs: Need = Need.NOTHING
-    """What the context must hold."""
+    """What the context must hold, of all stages."""
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Its looks at the unlabeled images, each at those that the one before left; most have one."""
+        return (Stage(self),)
 
     image_layers: frozenset[int] = frozenset()
     """Of how many maps image features must be the averages, one after the other; empty where that does not matter."""
@@ -141,12 +209,33 @@ class AbstractAcquisition(ABC):
         """Choose ``context.budget`` different unlabeled images."""
 
 
+@final
+@dataclass(frozen=True, eq=False)
+class Valued:
+    """What a ranking says of a context.
+
+    Args:
+        images: ``Float[U]`` the utility of each unlabeled image.
+        objects: ``Float[I]`` that of each instance, NaN where it did not count; None for rankings of whole images.
+    """
+
+    images: Tensor
+    objects: Tensor | None = None
+
+
 class AbstractRanking(AbstractAcquisition):
-    """Values every unlabeled image on its own; the highest values are chosen, ties by a seeded draw."""
+    """Values every unlabeled image on its own; the highest values are chosen, ties by a seeded draw.
+
+    The base of all rankings, over images and over objects: what wraps one takes either.
+    """
 
     @abstractmethod
     def utility(self, context: Context) -> Tensor:
         """``Float[U]``: value of each image of ``context.pool.unlabeled``, higher = chosen first, finite."""
+
+    def valued(self, context: Context) -> Valued:
+        """Give the utilities, and those of the instances where the ranking has any."""
+        return Valued(self.utility(context))
 
     @final
     def select(self, context: Context) -> Query:
@@ -155,7 +244,23 @@ class AbstractRanking(AbstractAcquisition):
         Raises:
             ValueError: see :func:`choose_highest`.
         """
-        return choose_highest(type(self).__name__, self.utility(context), context)
+        found = self.valued(context)
+        return choose_highest(type(self).__name__, found.images, context, found.objects)
+
+
+def check_ranking(ranking: AbstractAcquisition, name: str) -> AbstractRanking:
+    """Give back what is a ranking.
+
+    Args:
+        ranking: what is to be wrapped.
+        name: of the argument, for the message.
+
+    Raises:
+        ConfigError: it is a set method.
+    """
+    if not isinstance(ranking, AbstractRanking):
+        raise ConfigError(f"acquisition.{name} must give each image a utility, got {type(ranking).__name__}")
+    return ranking
 
 
 def choose_highest(name: str, values: Tensor, context: Context, object_utility: Tensor | None = None) -> Query:
@@ -183,3 +288,12 @@ def choose_highest(name: str, values: Tensor, context: Context, object_utility: 
     shuffled = torch.randperm(len(unlabeled), generator=context.generator("ties"))
     order = shuffled[torch.argsort(utility[shuffled], descending=True, stable=True)][: context.budget]
     return Query(unlabeled[order], utility[order], utility, object_utility)
+
+
+def _taken(values: Any, positions: Tensor, axis: int) -> Any:
+    """``values[positions]`` along an axis, of a tensor, an array or a list."""
+    if isinstance(values, Tensor):
+        return values.index_select(axis, positions.to(values.device))
+    if isinstance(values, np.ndarray):
+        return np.take(values, positions.numpy(), axis)
+    return [values[position] for position in positions.tolist()]

@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from alpl.acquisition.base import AbstractAcquisition, AbstractRanking, Context, Query
+from alpl.acquisition.base import AbstractAcquisition, Context, Query, check_ranking
 from alpl.errors import ConfigError
 from alpl.predictions import Need
 from alpl.selection.balanced_kcenter import balanced_kcenter
@@ -29,7 +29,7 @@ class ClassBalanced(AbstractAcquisition):
     class lacks, :math:`\Omega` (Eq. 4.4). How far the choice can be from the optimum goes to the log.
 
     Args:
-        ranking: whose utilities are balanced; for classifiers.
+        ranking: whose utilities are balanced, over images or over objects; of detectors see :func:`_class_shares`.
         weight: :math:`\lambda`. The thesis takes for each method the smallest after which the l1 term falls no more,
             in (0, 3), and does not print it.
 
@@ -38,20 +38,20 @@ class ClassBalanced(AbstractAcquisition):
     """
 
     def __init__(self, ranking: AbstractAcquisition, weight: float = 1.0) -> None:
-        self.ranking = _ranking(ranking)
+        self.ranking = check_ranking(ranking, "ranking")
         self.weight = _weight(weight)
         self.needs = ranking.needs | Need.POSTERIOR | Need.CLASS_COUNTS
 
     def select(self, context: Context) -> Query:
         """See :func:`alpl.selection.class_balance.balanced_choice`; in the order of utility."""
-        utility = self.ranking.utility(context).detach().cpu().double()
-        probs = context.posterior.probs.cpu()
+        valued = self.ranking.valued(context)
+        utility, probs = valued.images.detach().cpu().double(), _class_shares(context)
         found = balanced_choice(-utility, probs, _targets(context), self.weight, context.budget)
         log.info(
             "class balance: objective %.6g, bound %.6g, gap %.4f %%", found.objective, found.bound, 100 * found.gap
         )
         chosen = found.index[torch.argsort(utility[found.index], descending=True, stable=True)]
-        return Query(context.pool.unlabeled[chosen], utility[chosen], utility)
+        return Query(context.pool.unlabeled[chosen], utility[chosen], utility, valued.objects)
 
 
 @final
@@ -66,7 +66,7 @@ class PseudoLabelBalanced(AbstractAcquisition):
     """
 
     def __init__(self, ranking: AbstractAcquisition) -> None:
-        self.ranking = _ranking(ranking)
+        self.ranking = check_ranking(ranking, "ranking")
         self.needs = ranking.needs | Need.POSTERIOR | Need.CLASS_COUNTS
 
     def select(self, context: Context) -> Query:
@@ -105,15 +105,30 @@ class BalancedKCenter(AbstractAcquisition):
         return Query(context.pool.unlabeled[picks.cpu()], distances)
 
 
+def _class_shares(context: Context) -> Tensor:
+    """``Float[U K]``: P of Eq. 4.8; of an image with several instances, how it spreads over their classes.
+
+    The paper has one posterior an image. Of detections it is the mean of their foreground probabilities, scaled to one
+    an image; an image without any adds to no class.
+    """
+    predictions = context.predictions
+    assert predictions.posterior is not None, "Need.POSTERIOR was declared"
+    if len(predictions.row) == predictions.num_images and bool((predictions.row.diff() == 1).all()):
+        return context.posterior.probs.cpu()
+    foreground = predictions.posterior.foreground.double().cpu()
+    shares = foreground.new_zeros(predictions.num_images, foreground.shape[1])
+    shares.index_add_(0, predictions.row.cpu(), foreground)
+    return shares / shares.sum(1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+
+
 def _targets(context: Context) -> Tensor:
+    """What each class lacks (Eq. 4.4), in images: labeled objects are scaled to as many as there are labeled images."""
     assert context.class_counts is not None, "Need.CLASS_COUNTS was declared"
-    return class_targets(context.class_counts, context.budget)
-
-
-def _ranking(ranking: AbstractAcquisition) -> AbstractRanking:
-    if not isinstance(ranking, AbstractRanking):
-        raise ConfigError(f"acquisition.ranking must give each image a utility, got {type(ranking).__name__}")
-    return ranking
+    counts = context.class_counts
+    labeled, total = context.pool.num_labeled, int(counts.sum())
+    if total not in (labeled, 0):  # objects
+        counts = counts.double() * (labeled / total)
+    return class_targets(counts, context.budget)
 
 
 def _weight(weight: float) -> float:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import final
 
-from alpl.acquisition.base import AbstractAcquisition, AbstractRanking, Context, Query
-from alpl.acquisition.object_ranking import AbstractObjectRanking, check_score_thresh, confident
+from alpl.acquisition.base import AbstractAcquisition, Context, Query, check_ranking
+from alpl.acquisition.object_ranking import check_score_thresh, confident
 from alpl.errors import ConfigError
 from alpl.predictions import Need
 from alpl.selection.blocks import MEMORY_LIMIT
@@ -46,13 +46,9 @@ class AbstractNoris(AbstractAcquisition):
         alpha: float = 0.5,
         memory_limit: int = MEMORY_LIMIT,
     ) -> None:
-        if not isinstance(information, AbstractRanking | AbstractObjectRanking):
-            raise ConfigError(
-                f"acquisition.information must give each image a utility, got {type(information).__name__}"
-            )
         if variant not in VARIANTS:
             raise ConfigError(f"acquisition.variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
-        self.information, self.variant = information, variant
+        self.information, self.variant = check_ranking(information, "information"), variant
         self.kernel = Kernel(similarity, alpha)
         self.memory_limit = memory_limit
         self.needs = information.needs | self._needs_of_distance
@@ -70,10 +66,11 @@ class AbstractNoris(AbstractAcquisition):
         Raises:
             ValueError: the information is negative or not finite.
         """
-        information = self.information.utility(context).detach()
+        valued = self.information.valued(context)
+        information = valued.images.detach()
         distance = self.distance(context)
         picks, values = noris(information, distance, context.budget, variant=self.variant, kernel=self.kernel)
-        return Query(context.predictions.index.cpu()[picks.cpu()], values, information.cpu().double())
+        return Query(context.predictions.index.cpu()[picks.cpu()], values, information.cpu().double(), valued.objects)
 
 
 @final

@@ -12,7 +12,7 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from alpl.acquisition.base import AbstractAcquisition, Context, Query, choose_highest
+from alpl.acquisition.base import AbstractRanking, Context, Valued
 from alpl.errors import ConfigError
 from alpl.predictions import Posterior, Predictions
 from alpl.predictions.reduce import Reduction, reduce_instances
@@ -30,7 +30,7 @@ class ObjectValues(NamedTuple):
     """``Float[J]``."""
 
 
-class AbstractObjectRanking(AbstractAcquisition):
+class AbstractObjectRanking(AbstractRanking):
     """Values every instance on its own, and an image by its instances; the highest images are chosen.
 
     Args:
@@ -52,16 +52,12 @@ class AbstractObjectRanking(AbstractAcquisition):
         return self._reduced(context, self.object_values(context))
 
     @final
-    def select(self, context: Context) -> Query:
-        """Choose the images of highest utility.
-
-        Raises:
-            ValueError: see :func:`alpl.acquisition.base.choose_highest`.
-        """
+    def valued(self, context: Context) -> Valued:
+        """See the base class; with the instances' values."""
         found = self.object_values(context)
         of_objects = found.values.new_full((len(context.predictions.row),), float("nan"))
         of_objects[found.chosen] = found.values
-        return choose_highest(type(self).__name__, self._reduced(context, found), context, of_objects.cpu())
+        return Valued(self._reduced(context, found), of_objects.cpu())
 
     def _reduced(self, context: Context, found: ObjectValues) -> Tensor:
         predictions = context.predictions

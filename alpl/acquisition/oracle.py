@@ -18,6 +18,6 @@ class Oracle(AbstractRanking):
 
     def utility(self, context: Context) -> Tensor:
         """``Float[U]``: 1 where the predicted class is wrong, else 0."""
-        assert context.targets is not None, "Need.TARGETS was declared"
-        predicted = context.posterior.probs.argmax(-1)
-        return (predicted != context.targets.to(predicted.device)).double()
+        predicted, targets = context.posterior.probs.argmax(-1), context.targets
+        assert isinstance(targets, Tensor), "Need.TARGETS was declared, and a classifier has one class an image"
+        return (predicted != targets.to(predicted.device)).double()

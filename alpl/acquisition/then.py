@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal, final
 
-import torch
-
-from alpl.acquisition.base import AbstractAcquisition, Context, Query
+from alpl.acquisition.base import AbstractAcquisition, Context, Query, Stage
 from alpl.errors import ConfigError
 from alpl.machine.seeding import derive_seed
-from alpl.pool import EXCLUDED, UNLABELED, Pool
 
 _RELEASED_MULTIPLE = 8  # images that the released code's machines share
 
@@ -20,8 +18,8 @@ _RELEASED_MULTIPLE = 8  # images that the released code's machines share
 class Then(AbstractAcquisition):
     r"""The :math:`\delta b` images that ``first`` prefers, then the b of them that ``second`` chooses (PPAL sec. 3.2).
 
-    For the second stage all other unlabeled images take no part, and only the candidates' predictions are there. What
-    is labeled it sees as the first does.
+    For the second stage all other unlabeled images take no part, and in a run what it needs is predicted for the
+    candidates alone. What is labeled it sees as the first does.
 
     Args:
         first: usually a ranking. Its utilities go to the report.
@@ -62,9 +60,18 @@ class Then(AbstractAcquisition):
         number = len(context.pool.unlabeled)
         if not 0 <= context.budget <= number:
             raise ValueError(f"budget must be in [0, {number}] images, got {context.budget}")
-        preferred = self.first.select(replace(context, budget=min(self._num_candidates(context.budget), number)))
-        chosen = self.second.select(self._among(context, preferred.index.sort().values))
+        candidates = min(self._num_candidates(context.budget), number)
+        preferred = self.first.select(replace(context, budget=candidates))
+        left = context.among(preferred.index.sort().values)
+        chosen = self.second.select(replace(left, seed=derive_seed(context.seed, "then")))
         return Query(chosen.index, chosen.utility, preferred.pool_utility, preferred.object_utility)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Those of ``first``, for the candidates, then those of ``second``: :meth:`select`, one look at a time."""
+        narrow = (replace(stage, number=_after(self._num_candidates, stage.number)) for stage in self.first.stages)
+        deeper = (replace(stage, depth=stage.depth + 1) for stage in self.second.stages)
+        return (*narrow, *deeper)
 
     def _num_candidates(self, budget: int) -> int:
         wanted = math.ceil(self.ratio * budget)
@@ -72,19 +79,6 @@ class Then(AbstractAcquisition):
             return wanted
         return (wanted // _RELEASED_MULTIPLE + 1) * _RELEASED_MULTIPLE
 
-    def _among(self, context: Context, candidates: torch.Tensor) -> Context:
-        """Give the context in which only the candidates are unlabeled."""
-        unlabeled = context.pool.unlabeled
-        positions = torch.searchsorted(unlabeled, candidates)
-        cycle = context.pool.cycle.clone()
-        cycle[unlabeled] = EXCLUDED
-        cycle[candidates] = UNLABELED
-        predictions = context.unlabeled
-        return replace(
-            context,
-            pool=Pool(cycle),
-            seed=derive_seed(context.seed, "then"),  # two stages of one kind must not draw the same numbers
-            unlabeled=None if predictions is None else predictions.take(positions.to(predictions.row.device)),
-            history=None if context.history is None else context.history[:, positions.numpy()],
-            targets=None if context.targets is None else context.targets[positions],
-        )
+
+def _after(outer: Callable[[int], int], inner: Callable[[int], int]) -> Callable[[int], int]:
+    return lambda budget: inner(outer(budget))

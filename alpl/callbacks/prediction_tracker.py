@@ -14,7 +14,7 @@ from numpy.lib import format as npy
 from alpl.callbacks.base import AbstractProvider
 from alpl.callbacks.inference import gather_rows, predict_batches
 from alpl.errors import ConfigError
-from alpl.machine.files import write_header
+from alpl.machine.files import read_array, write_header
 from alpl.predictions import Need
 
 HISTORY = "history.npy"
@@ -40,6 +40,7 @@ class PredictionTracker(AbstractProvider):
     """
 
     provides = Need.HISTORY
+    field = "history"
 
     def __init__(self, posterior: bool = False, every_n_epochs: int = 1) -> None:
         if every_n_epochs < 1:
@@ -53,6 +54,10 @@ class PredictionTracker(AbstractProvider):
         """See the base class."""
         self._folder = folder
         self._recorded = 0  # load_state_dict sets it again where a fit is resumed
+
+    def read(self, folder: Path) -> np.ndarray:
+        """``Int[E U]``, memory-mapped."""
+        return read_array(folder / HISTORY, memory_map=True)
 
     def state_dict(self) -> dict[str, Any]:
         """How many rows belong to the checkpoint."""

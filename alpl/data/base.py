@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from alpl.data.batch import Batch
 from alpl.data.task import Task
-from alpl.labeling.pseudo_labels import PseudoLabels
+from alpl.labeling.pseudo_labels import AbstractPseudoLabels
 from alpl.labeling.schedule import Candidates
 from alpl.pool import Index, Pool
 
@@ -82,7 +82,7 @@ class AbstractPoolDataModule(LightningDataModule, ABC):
         """Hand the training targets over, once: to the initial draw (some are class-balanced) and to the oracle."""
 
     @abstractmethod
-    def with_pool(self, pool: Pool, targets: Any, pseudo: PseudoLabels | None = None) -> Self:
+    def with_pool(self, pool: Pool, targets: Any, pseudo: AbstractPseudoLabels | None = None) -> Self:
         """Give a view for a pool, with the oracle's answers for ``pool.labeled`` and pseudo-labels of other images."""
 
     @abstractmethod

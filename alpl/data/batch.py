@@ -60,24 +60,44 @@ class PartlyLabeledImages(Dataset[Batch]):
         labeled: ``Long[L]`` dataset indices of the labeled images.
         targets: ``Long[L]`` their targets.
         augment: see :class:`Batch`.
+        pseudo: ``Long[n]`` dataset indices of others, and the targets that a model gave them; None where none did.
+
+    Raises:
+        ValueError: there are more or fewer targets than images, or an image is labeled and pseudo-labeled.
     """
 
-    def __init__(self, images: Tensor, labeled: Index, targets: Tensor, *, augment: bool) -> None:
+    def __init__(
+        self,
+        images: Tensor,
+        labeled: Index,
+        targets: Tensor,
+        *,
+        augment: bool,
+        pseudo: tuple[Index, Tensor] | None = None,
+    ) -> None:
         if len(labeled) != len(targets):
             raise ValueError(f"targets must hold one per labeled image ({len(labeled)}), got {len(targets)}")
         self.images = images
         self.augment = augment
-        self._targets = targets
+        self._num_labeled = len(labeled)
         self._row = torch.full((len(images),), -1, dtype=torch.long)  # dataset index -> row of targets
         self._row[labeled] = torch.arange(len(labeled))
+        self._has_pseudo = pseudo is not None
+        self._targets = targets if pseudo is None else torch.cat([targets, pseudo[1].to(targets)])
+        if pseudo is not None:
+            if (both := pseudo[0][self._row[pseudo[0]] >= 0]).numel():
+                raise ValueError(f"pseudo must not hold labeled images, got {both[:5].tolist()}")
+            self._row[pseudo[0]] = torch.arange(len(labeled), len(self._targets))
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: Index) -> Batch:
         row = self._row[index]
-        labeled = row >= 0
-        return Batch(self.images[index], index, labeled, self._targets[row[labeled]], self.augment)
+        known = row >= 0
+        labeled = known & (row < self._num_labeled)
+        pseudo = known & ~labeled if self._has_pseudo else None
+        return Batch(self.images[index], index, labeled, self._targets[row[known]], self.augment, pseudo=pseudo)
 
 
 class AbstractBatchSampler(Sampler[Tensor]):

@@ -25,7 +25,7 @@ from alpl.data.sets import Splits
 from alpl.data.source import AbstractSource
 from alpl.data.task import Task
 from alpl.errors import ConfigError
-from alpl.labeling.pseudo_labels import PseudoLabels
+from alpl.labeling.pseudo_labels import AbstractPseudoLabels, ImagePseudoLabels
 from alpl.labeling.schedule import Amount, Candidates, balanced_draw, num_images_of
 from alpl.pool import Index, Pool
 
@@ -99,6 +99,7 @@ class ImageDataModule(AbstractPoolDataModule):
         self._validation_targets = torch.zeros(0, dtype=torch.long)
         self._pool: Pool | None = None
         self._targets: Tensor | None = None  # of the pool's labeled images
+        self._pseudo: ImagePseudoLabels | None = None  # of others
         self._observed: Index | None = None
 
     # --- reading
@@ -205,11 +206,16 @@ class ImageDataModule(AbstractPoolDataModule):
 
     # --- views
 
-    def with_pool(self, pool: Pool, targets: Tensor, pseudo: PseudoLabels | None = None) -> ImageDataModule:
-        """Give a copy for a pool, with the oracle's answers for ``pool.labeled`` (``Long[L]``)."""
-        assert pseudo is None, "pseudo-labels are objects: no classifier provides what they need"
+    def with_pool(self, pool: Pool, targets: Tensor, pseudo: AbstractPseudoLabels | None = None) -> ImageDataModule:
+        """Give a copy for a pool, with the oracle's answers for ``pool.labeled`` (``Long[L]``), and pseudo-labels.
+
+        Raises:
+            ConfigError: the pseudo-labels are of objects.
+        """
+        if not isinstance(pseudo, ImagePseudoLabels | None):
+            raise ConfigError(f"pseudo_labels must be of images for a classifier, got labels of {pseudo.unit}")
         view = copy.copy(self)
-        view._pool, view._targets = pool, targets
+        view._pool, view._targets, view._pseudo = pool, targets, pseudo
         return view
 
     def observing(self, index: Index) -> ImageDataModule:
@@ -228,17 +234,22 @@ class ImageDataModule(AbstractPoolDataModule):
     # --- loaders
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Shuffled training batches, see ``labeled_fraction``."""
+        """Shuffled training batches, see ``labeled_fraction``; pseudo-labeled images have the targets that they got."""
+        pseudo = self._pseudo
         sampler = training_sampler(
             self.pool,
             self.labeled_fraction,
             self.batch_size,
+            pseudo=None if pseudo is None else pseudo.index,
             seed=self.seed,
             rank=self.rank,
             world_size=self.world_size,
         )
-        labeled = self.pool.labeled
-        return self._loader(self.splits.train.images, labeled, self._labels(), sampler, augment=True)
+        labels = None if pseudo is None else (pseudo.index, pseudo.labels)
+        dataset = PartlyLabeledImages(
+            self.splits.train.images, self.pool.labeled, self._labels(), augment=True, pseudo=labels
+        )
+        return batch_loader(dataset, sampler)
 
     def labeled_dataloader(self) -> DataLoader[Batch]:
         """The labeled images in order, evaluation transform."""

@@ -24,7 +24,7 @@ from alpl.data.batch import (
 from alpl.data.scene_batches import PartlyLabeledScenes, Scenes, SceneTransform, SeededBatches
 from alpl.data.task import Task
 from alpl.errors import ConfigError
-from alpl.labeling.pseudo_labels import PseudoLabels
+from alpl.labeling.pseudo_labels import AbstractPseudoLabels, PseudoLabels
 from alpl.labeling.schedule import Candidates
 from alpl.pool import Index, Pool
 
@@ -193,8 +193,12 @@ class SceneDataModule(AbstractPoolDataModule):
 
     # --- views
 
-    def with_pool(self, pool: Pool, targets: Sequence[Objects], pseudo: PseudoLabels | None = None) -> SceneDataModule:
+    def with_pool(
+        self, pool: Pool, targets: Sequence[Objects], pseudo: AbstractPseudoLabels | None = None
+    ) -> SceneDataModule:
         """Give a copy for a pool, with the oracle's answers for ``pool.labeled``, and pseudo-labels of others."""
+        if not isinstance(pseudo, PseudoLabels | None):
+            raise ConfigError(f"pseudo_labels must be of objects for a detector, got labels of {pseudo.unit}")
         view = copy.copy(self)
         view._pool, view._labeled_objects, view._pseudo = pool, targets, pseudo
         return view

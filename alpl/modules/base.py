@@ -30,6 +30,14 @@ class AbstractModule(LightningModule, ABC):
     needs: Need = Need.NOTHING
     """What ``predict_step`` gives; the loop sets it before it lets the trainer predict."""
 
+    stage: int = 0
+    """Which stage of an acquisition is predicted for; the loop sets it, too."""
+
+    @property
+    def looks_again(self) -> bool:
+        """Whether it predicts otherwise in later stages of an acquisition than in the first."""
+        return False
+
     image_layers: int = 1
     """Of how many maps the image features are the averages, one after the other."""
 

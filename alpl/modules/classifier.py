@@ -68,9 +68,9 @@ class Classifier(AbstractTrainableModule):
 
     @property
     def provides(self) -> Need:
-        """Posterior and features; views where the network has dropout."""
+        """Posterior, logits and features; views where the network has dropout."""
         views = Need.VIEWS if dropouts(self.network) else Need.NOTHING
-        return Need.POSTERIOR | Need.IMAGE_FEATURES | views
+        return Need.POSTERIOR | Need.LOGITS | Need.IMAGE_FEATURES | views
 
     @classmethod
     def ensemble(cls, members: Sequence[AbstractModule]) -> ClassifierEnsemble:
@@ -80,8 +80,8 @@ class Classifier(AbstractTrainableModule):
         return ClassifierEnsemble(members, first.num_classes)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Cross-entropy, mean over the labeled images; zero where there is none."""
-        images = batch.images[batch.labeled]
+        """Cross-entropy, mean over the labeled and pseudo-labeled images; zero where there is none."""
+        images = batch.images[batch.has_targets]
         self.log("train/loss", self.train_loss, on_step=False, on_epoch=True)
         if not len(images):
             return no_loss(self)
@@ -112,6 +112,7 @@ class Classifier(AbstractTrainableModule):
             scores=confidence.values,
             image_features=features.float() if Need.IMAGE_FEATURES in needs else None,
             views=views,
+            logits=logits.float() if Need.LOGITS in needs else None,
         )
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:

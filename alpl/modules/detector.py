@@ -49,6 +49,7 @@ class AbstractDetector(AbstractModule):
         metric: makes the test metric from ``num_classes``, e.g. :class:`alpl.metrics.voc_ap.VOCAveragePrecision`.
         evaluation: what counts as a detection in the test.
         acquisition: what counts as a detection where an acquisition looks.
+        selection: what does in its later stages, those that look at candidates; None for the same.
         options: of the next class.
     """
 
@@ -59,13 +60,14 @@ class AbstractDetector(AbstractModule):
         metric: Callable[..., Metric],
         evaluation: Suppression,
         acquisition: Suppression,
+        selection: Suppression | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.num_classes = num_classes
         self.make_metric = metric
         self.metric = complete(metric, "model.metric", num_classes=num_classes)
-        self.evaluation, self.acquisition = evaluation, acquisition
+        self.evaluation, self.acquisition, self.selection = evaluation, acquisition, selection
 
     @abstractmethod
     def detect(self, batch: Batch, suppression: Suppression, needs: Need) -> Predictions:
@@ -83,7 +85,13 @@ class AbstractDetector(AbstractModule):
     @final
     def predict_batch(self, batch: Batch, needs: Need) -> Predictions:
         """See the base class; I = D."""
-        return self.detect(batch, self.acquisition, needs)
+        again = self.selection if self.stage else None
+        return self.detect(batch, again or self.acquisition, needs)
+
+    @property
+    def looks_again(self) -> bool:
+        """See the base class."""
+        return self.selection is not None
 
     @final
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -121,6 +129,7 @@ class AbstractDetectorEnsemble(AbstractDetector, Generic[DetectorT]):
             metric=first.make_metric,
             evaluation=first.evaluation,
             acquisition=first.acquisition,
+            selection=first.selection,
         )
         self.members = nn.ModuleList(members)
 

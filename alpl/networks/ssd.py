@@ -1,8 +1,8 @@
 """The single shot detector: a backbone that gives maps of falling size, and two 3x3 heads on each map.
 
 Axes: B images, P priors, C = K + 1 outputs (0 is the background), W and X values of a class and a box head, F image
-features. Images are RGB, 0 to 255 less the means that the data subtracts; weights that were trained for other scales are
-converted when they are loaded.
+features. Images are RGB, 0 to 255 less the means that the data subtracts; weights that were trained for other scales
+are converted when they are loaded.
 """
 
 from __future__ import annotations

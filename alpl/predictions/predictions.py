@@ -7,120 +7,23 @@ trained, F features, V views (dropout passes, ensemble members).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from enum import Enum, Flag, auto
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeAlias, final
+from typing import Any, TypeAlias, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from alpl.machine.files import read_array, read_json, whole_folder, write_array, write_json
+from alpl.predictions.fields import FIELDS
+from alpl.predictions.needs import Need
+from alpl.predictions.posterior import Form, Posterior
 
 Device: TypeAlias = "torch.device | str"
 
-
-class Need(Flag):
-    """What an acquisition asks for and a module or callback provides; nothing else is computed or stored."""
-
-    NOTHING = 0
-    POSTERIOR = auto()
-    """The posterior of every instance."""
-    IMAGE_FEATURES = auto()
-    """One feature vector an image (penultimate layer)."""
-    FEATURES = auto()
-    """One feature vector an instance."""
-    BOXES = auto()
-    """Boxes of the instances."""
-    VIEWS = auto()
-    """Several posteriors of every instance: dropout passes or ensemble members."""
-    FLIP = auto()
-    """Two posteriors of every instance, as views: its own, and that of its partner in the mirrored image."""
-    PREDICTED_LOSS = auto()
-    """The training loss of each image as a loss prediction module sees it (LLAL)."""
-    UNCERTAINTIES = auto()
-    """Aleatoric and epistemic uncertainty of class and box of every instance, from a mixture head (AL-MDN)."""
-    HISTORY = auto()
-    """The predicted label of every unlabeled image after every epoch."""
-    LABELED = auto()
-    """The same predictions for the labeled images."""
-    CLASS_COUNTS = auto()
-    """How much is labeled of each class."""
-    TARGETS = auto()
-    """The true answers for the unlabeled images. Only for upper bounds such as the oracle acquisition."""
-
-    def names(self) -> str:
-        """Give the names of the set flags, for messages."""
-        return ", ".join(flag.name or "" for flag in Need if flag.value and flag in self) or "NOTHING"
-
-
-FROM_MODULE = (
-    Need.POSTERIOR
-    | Need.IMAGE_FEATURES
-    | Need.FEATURES
-    | Need.BOXES
-    | Need.VIEWS
-    | Need.FLIP
-    | Need.PREDICTED_LOSS
-    | Need.UNCERTAINTIES
-)
-"""The needs that a forward pass of the module answers."""
-
-UNCERTAINTIES = ("class_aleatoric", "class_epistemic", "box_aleatoric", "box_epistemic")
-"""The columns of :attr:`Predictions.uncertainties`."""
-
-
-class Form(str, Enum):
-    """How the C outputs of a head are to be read."""
-
-    SOFTMAX = "softmax"
-    """C classes that exclude each other."""
-    BACKGROUND = "background"
-    """Softmax over C = K + 1 outputs; output 0 is the background."""
-    SIGMOID = "sigmoid"
-    """K independent probabilities."""
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Posterior:
-    """Class probabilities and how to read them; the only place where the form is branched on.
-
-    Args:
-        probs: ``Float[... C]``.
-        form: see :class:`Form`.
-    """
-
-    probs: Tensor
-    form: Form = Form.SOFTMAX
-
-    @property
-    def foreground(self) -> Tensor:
-        """``Float[... K]``: the probabilities of the foreground classes."""
-        return self.probs[..., 1:] if self.form is Form.BACKGROUND else self.probs
-
-    def entropy(self) -> Tensor:
-        r"""``Float[...]``: Shannon entropy in nats, :math:`-\sum_c p_c \log p_c`.
-
-        Over all outputs (background included) for the softmax forms; for the sigmoid form the sum of the K binary
-        entropies. Zero probabilities count 0, as the limit says.
-
-        >>> Posterior(torch.tensor([[0.5, 0.5], [1.0, 0.0]])).entropy()
-        tensor([0.6931, 0.0000])
-        """
-        probs = self.probs
-        if self.form is Form.SIGMOID:
-            rest = 1 - probs
-            return -(torch.xlogy(probs, probs) + torch.xlogy(rest, rest)).sum(-1) + 0.0
-        return -torch.xlogy(probs, probs).sum(-1) + 0.0  # + 0.0: a certain posterior gives 0, not -0
-
-    def __getitem__(self, chosen: Tensor | int) -> Posterior:
-        return Posterior(self.probs[chosen], self.form)
-
-
-BY_IMAGE = frozenset({"index", "image_features", "predicted_loss"})
-"""The fields of :class:`Predictions` that have one entry an image; the others have one an instance."""
+_BY_IMAGE = frozenset({"index", *(row.name for row in FIELDS if row.in_predictions and row.per == "image")})
+_BY_VIEW = frozenset(row.name for row in FIELDS if row.in_predictions and row.per == "view")
 
 
 @final
@@ -137,10 +40,13 @@ class Predictions:
         boxes: ``Float[I 4]`` xyxy, absolute pixels of the original image.
         features: ``Float[I F]`` one vector an instance.
         image_features: ``Float[N F]`` one vector an image.
-        views: ``[V I C]`` posteriors of several forward passes, aligned by instance: for :attr:`Need.VIEWS` dropout
-            passes or members, for :attr:`Need.FLIP` the image and its mirror image.
+        views: ``[V I C]`` posteriors of several forward passes, aligned by instance: for ``Need.VIEWS`` dropout
+            passes or members, for ``Need.FLIP`` the image and its mirror image.
         predicted_loss: ``Float[N]`` one value an image; only their order has a meaning.
-        uncertainties: ``Float[I 4]``, the columns :data:`UNCERTAINTIES`; a column is NaN where the head gives none.
+        logits: ``Float[I C]`` before the softmax.
+        labeledness: ``Float[N]`` in [0, 1], of a partner: 1 looks labeled.
+        uncertainties: ``Float[I 4]``, the columns :data:`~alpl.predictions.UNCERTAINTIES`; a column is NaN where
+            the head gives none.
     """
 
     index: Tensor
@@ -154,6 +60,8 @@ class Predictions:
     views: Posterior | None = None
     predicted_loss: Tensor | None = None
     uncertainties: Tensor | None = None
+    logits: Tensor | None = None
+    labeledness: Tensor | None = None
 
     @property
     def num_images(self) -> int:
@@ -196,11 +104,17 @@ class Predictions:
             if values[0] is None:
                 joined[field.name] = None
             elif isinstance(values[0], Posterior):
-                axis = 1 if field.name == "views" else 0
+                axis = 1 if field.name in _BY_VIEW else 0
                 joined[field.name] = Posterior(torch.cat([v.probs for v in values], axis), values[0].form)
             else:
                 joined[field.name] = torch.cat(values)
         return Predictions(**joined)  # type: ignore[arg-type]
+
+    def only(self, needs: Need) -> Predictions:
+        """Give the fields that are needed; index, row, labels and scores always."""
+        kept = {row.name for row in FIELDS if row.need & needs}
+        dropped: dict[str, Any] = {row.name: None for row in FIELDS if row.in_predictions and row.name not in kept}
+        return replace(self, **dropped)
 
     def take(self, images: Tensor) -> Predictions:
         """Give the predictions of some images, in the order of ``images`` (``Long[n]``, positions in N).
@@ -221,10 +135,10 @@ class Predictions:
                 continue
             if value is None:
                 chosen[field.name] = None
-            elif field.name == "views":
+            elif field.name in _BY_VIEW:
                 chosen[field.name] = Posterior(value.probs[:, kept], value.form)
             else:
-                chosen[field.name] = value[images] if field.name in BY_IMAGE else value[kept]
+                chosen[field.name] = value[images] if field.name in _BY_IMAGE else value[kept]
         return Predictions(**chosen)  # type: ignore[arg-type]
 
     def slice(self, start: int, stop: int) -> Predictions:
@@ -236,7 +150,7 @@ class Predictions:
             if isinstance(value, Posterior):
                 chosen[field.name] = Posterior(value.probs[..., first:last, :], value.form)
             elif value is not None:
-                chosen[field.name] = value[start:stop] if field.name in BY_IMAGE else value[first:last]
+                chosen[field.name] = value[start:stop] if field.name in _BY_IMAGE else value[first:last]
         return Predictions(**chosen | {"row": self.row[first:last] - start})  # type: ignore[arg-type]
 
     def save(self, folder: Path) -> None:
@@ -252,7 +166,7 @@ class Predictions:
         loaded: dict[str, Tensor | Posterior] = {}
         for name, form in read_json(folder / "fields.json").items():
             tensor = torch.from_numpy(read_array(folder / f"{name}.npy", memory_map=memory_map))
-            if name == "views":
+            if name in _BY_VIEW:
                 tensor = tensor.transpose(0, 1)
             loaded[name] = Posterior(tensor, Form(form)) if form else tensor
         return cls(**loaded)  # type: ignore[arg-type]
@@ -263,7 +177,7 @@ class Predictions:
         for name in self.forms():
             value = getattr(self, name)
             tensor = value.probs if isinstance(value, Posterior) else value
-            stored[name] = (tensor.transpose(0, 1) if name == "views" else tensor).cpu().contiguous().numpy()
+            stored[name] = (tensor.transpose(0, 1) if name in _BY_VIEW else tensor).cpu().contiguous().numpy()
         return stored
 
     def forms(self) -> dict[str, str | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from alpl.predictions.predictions import Form, Posterior
+from alpl.predictions.posterior import Form, Posterior
 
 
 def least_confidence(posterior: Posterior) -> Tensor:

@@ -14,6 +14,7 @@ from alpl.machine.files import read_json, write_json
 from alpl.modules.base import AbstractModule, AbstractTrainableModule
 from alpl.pool import Index
 from alpl.predictions import FROM_MODULE, Need
+from alpl.predictions.fields import hint_for, needs_from
 from alpl.preflight.rehearsal import rehearse
 from alpl.preflight.trial_prediction import trial_prediction
 
@@ -33,11 +34,12 @@ def check_needs(experiment: Experiment, needs: Need, module: AbstractTrainableMo
         ConfigError: it is not.
     """
     from_module = predictor(experiment, module).provides
-    if experiment.pseudo_labels and (missing := experiment.pseudo_labels.needs & ~from_module):
-        raise ConfigError(
-            f"pseudo_labels {type(experiment.pseudo_labels).__name__} needs {missing.names()}, which the model "
-            f"{type(module).__name__} does not provide (it provides {from_module.names()})"
-        )
+    for name, labeler in (("pseudo_labels", experiment.pseudo_labels), ("learner.labeler", experiment.learner.labeler)):
+        if labeler is not None and (missing := missing_needs(experiment, labeler.needs, module)):
+            raise ConfigError(
+                f"{name} {type(labeler).__name__} needs {missing.names()}, which the model {type(module).__name__} "
+                f"does not provide (it provides {from_module.names()}){_hint(missing, module)}"
+            )
     if missing := missing_needs(experiment, needs, module):
         raise ConfigError(
             f"acquisition {type(experiment.acquisition).__name__} needs {missing.names()}, which neither the model "
@@ -79,14 +81,17 @@ def check_rehearsal(experiment: Experiment, needs: Need, module: AbstractTrainab
 
 def predictor(experiment: Experiment, module: AbstractTrainableModule) -> AbstractModule:
     """Give a module that predicts as the run's does: of an ensemble, all members are the one that is given."""
-    return module if experiment.num_members == 1 else module.ensemble([module] * experiment.num_members)
+    asked = len(experiment.learner.asked)
+    return module if asked == 1 else module.ensemble([module] * asked)
 
 
 def missing_needs(experiment: Experiment, needs: Need, module: AbstractTrainableModule) -> Need:
     """Give what of ``needs`` neither the module nor a callback nor the loop provides."""
-    provided = predictor(experiment, module).provides | Need.LABELED | Need.CLASS_COUNTS | Need.TARGETS
+    provided = predictor(experiment, module).provides | Need.LABELED | needs_from("data", "oracle")
     for provider in experiment.providers:
         provided |= provider.provides
+    if experiment.partner:
+        provided |= experiment.partner.provides
     if Need.BOXES in module.provides:  # a history is of one class an image, and a detector tells none
         provided &= ~Need.HISTORY
     return needs & ~provided
@@ -136,24 +141,14 @@ def check_data(experiment: Experiment, path: Path, *, may_write: bool) -> None:
 
 
 def _name(experiment: Experiment, module: AbstractTrainableModule) -> str:
-    members = experiment.num_members
+    members = len(experiment.learner.asked)
     return type(module).__name__ + (f" in an ensemble of num_members={members}" if members > 1 else "")
 
 
 def _hint(missing: Need, module: AbstractTrainableModule) -> str:
     """Say what gives the first need that is missing."""
-    if Need.HISTORY in missing:
-        return (
-            "; a detector tells no one class an image" if Need.BOXES in module.provides else "; add callbacks=tracking"
-        )
+    if Need.HISTORY in missing and Need.BOXES in module.provides:
+        return "; a detector tells no one class an image"
     if missing in module.provides:
         return "; a single network (num_members=1) provides it"
-    return next((f"; {text}" for need, text in _HINTS.items() if need in missing), "")
-
-
-_HINTS = {
-    Need.VIEWS: "set model.network.dropout above 0 (MC-dropout) or num_members above 1 (ensemble)",
-    Need.UNCERTAINTIES: "SSD and Faster R-CNN do with a mixture head (model/head@model.network=gmm)",
-    Need.PREDICTED_LOSS: "SSD does with a loss prediction module (method=llal)",
-    Need.FEATURES: "detectors do, SSD with model.features",
-}
+    return f"; {hint}" if (hint := hint_for(missing)) else ""

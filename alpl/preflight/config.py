@@ -19,6 +19,8 @@ TOP_LEVEL = [
     "schedule",
     "acquisition",
     "pseudo_labels",
+    "learner",
+    "partner",
     "oracle",
     "callbacks",
     "trainer",

@@ -6,16 +6,19 @@ not run at all should say so in the first seconds, not after the first fit.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
 
 from alpl.acquisition.base import AbstractAcquisition, Context, Query
 from alpl.errors import ConfigError
 from alpl.machine.seeding import generator, undisturbed
 from alpl.pool import Index, Pool
-from alpl.predictions import FROM_MODULE, Form, Need, Posterior, Predictions
+from alpl.predictions import FIELDS, FROM_MODULE, FROM_PARTNER, Need, Predictions
+from alpl.predictions.fields import MadeUp
 
-_NUM_IMAGES, _NUM_LABELED, _BUDGET, _NUM_EPOCHS = 40, 10, 3, 5
+_NUM_IMAGES, _NUM_LABELED, _BUDGET = 40, 10, 3
+_PREDICTED = FROM_MODULE | FROM_PARTNER
 
 
 def rehearse(
@@ -34,21 +37,19 @@ def rehearse(
         ConfigError: it fails, or its query breaks the contract.
     """
     pool = Pool.create(_NUM_IMAGES, torch.arange(0, _NUM_IMAGES, _NUM_IMAGES // _NUM_LABELED))
-    needs, draw, name = acquisition.needs, generator(0, "rehearsal"), type(acquisition).__name__
-    labels = torch.randint(num_classes, (_NUM_EPOCHS, len(pool.unlabeled)), generator=draw)
-    made_up = {
-        which: None if shown is None else _made_up(index, shown, needs, num_classes, is_detection, draw)
+    draw, name = generator(0, "rehearsal"), type(acquisition).__name__
+    scenes = {
+        which: _scene(index, shown, num_classes, is_detection, draw)
         for which, index in (("unlabeled", pool.unlabeled), ("labeled", pool.labeled))
     }
+    wanted = {which: make_up(scene, acquisition.needs) for which, scene in scenes.items()}
     context = Context(
         pool=pool,
         budget=_BUDGET,
         seed=0,
-        unlabeled=made_up["unlabeled"] if needs & FROM_MODULE else None,
-        labeled=made_up["labeled"] if Need.LABELED in needs else None,
-        history=labels.numpy() if Need.HISTORY in needs else None,
-        class_counts=torch.randint(5, (num_classes,), generator=draw) if Need.CLASS_COUNTS in needs else None,
-        targets=labels[0] if Need.TARGETS in needs else None,
+        unlabeled=_predictions(scenes["unlabeled"], wanted["unlabeled"]) if acquisition.needs & _PREDICTED else None,
+        labeled=_predictions(scenes["labeled"], wanted["labeled"]) if Need.LABELED in acquisition.needs else None,
+        **{row.name: wanted["unlabeled"][row.name] for row in FIELDS if row.need & acquisition.needs & ~_PREDICTED},
     )
     try:
         with undisturbed():
@@ -71,49 +72,31 @@ def check_query(query: Query, pool: Pool, budget: int, name: str) -> None:
     pool.reveal(query.index)  # raises where an image is not unlabeled, or comes twice
 
 
-def _made_up(
-    index: Index, shown: Predictions, needs: Need, num_classes: int, is_detection: bool, draw: torch.Generator
-) -> Predictions:
-    """Make up predictions like those shown, less what is not needed; nothing is found on every fourth image."""
+def make_up(scene: MadeUp, needs: Need) -> dict[str, Any]:
+    """Make up the fields that are needed, by name, in the order of the table."""
+    for row in FIELDS:
+        if row.need in needs:
+            scene.made[row.name] = row.make_up(scene)
+    return scene.made
+
+
+def _scene(
+    index: Index, shown: Predictions | None, num_classes: int, is_detection: bool, draw: torch.Generator
+) -> MadeUp:
+    """Nothing is found on every fourth image of a detector."""
     counts = torch.arange(len(index)) % 4 if is_detection else torch.ones(len(index), dtype=torch.long)
     row = torch.arange(len(index)).repeat_interleave(counts)
-    wants_views = bool(needs & (Need.VIEWS | Need.FLIP))
-    views = _posterior(shown.views, len(row), draw) if wants_views else None
-    posterior = _posterior(shown.posterior, len(row), draw) if Need.POSTERIOR in needs else None
-    if posterior is not None and views is not None:
-        posterior = views[0]
-    foreground = torch.rand(len(row), num_classes, generator=draw) if posterior is None else posterior.foreground
-    corner = torch.rand(len(row), 2, generator=draw) * 50
-    return Predictions(
-        index=index,
-        row=row,
-        posterior=posterior,
-        labels=foreground.argmax(-1),
-        scores=foreground.amax(-1),
-        boxes=torch.cat([corner, corner + 10], 1) if Need.BOXES in needs else None,
-        features=_like(shown.features, len(row), draw) if Need.FEATURES in needs else None,
-        image_features=_like(shown.image_features, len(index), draw) if Need.IMAGE_FEATURES in needs else None,
-        views=views,
-        predicted_loss=_like(shown.predicted_loss, len(index), draw) if Need.PREDICTED_LOSS in needs else None,
-        uncertainties=_uncertainties(shown.uncertainties, len(row), draw) if Need.UNCERTAINTIES in needs else None,
+    seen = {} if shown is None else {name: getattr(shown, name) for name in shown.forms()}
+    return MadeUp(index, row, _NUM_LABELED, num_classes, is_detection, draw, seen)
+
+
+def _predictions(scene: MadeUp, made: dict[str, Any]) -> Predictions:
+    """Labels and scores, which are always there, follow from the posterior; and the fields that are needed."""
+    posterior = made.get("posterior")
+    foreground = (
+        torch.rand(len(scene.row), scene.num_classes, generator=scene.draw)
+        if posterior is None
+        else posterior.foreground
     )
-
-
-def _posterior(like: Posterior | None, number: int, draw: torch.Generator) -> Posterior:
-    """``[... I C]`` -> ``[... number C]``."""
-    assert like is not None, "the module was asked for it"
-    logits = torch.randn(*like.probs.shape[:-2], number, like.probs.shape[-1], generator=draw)
-    return Posterior(logits.sigmoid() if like.form is Form.SIGMOID else logits.softmax(-1), like.form)
-
-
-def _like(value: Tensor | None, number: int, draw: torch.Generator) -> Tensor:
-    """``[n ...]`` -> ``Float[number ...]``."""
-    assert value is not None, "the module was asked for it"
-    return torch.randn(number, *value.shape[1:], generator=draw)
-
-
-def _uncertainties(like: Tensor | None, number: int, draw: torch.Generator) -> Tensor:
-    """``[I 4]`` -> ``Float[number 4]``, positive; a type that is not known of any instance is not known here either."""
-    assert like is not None, "the module was asked for it"
-    values = torch.rand(number, like.shape[1], generator=draw)
-    return values.masked_fill(like.isnan().all(0), torch.nan) if len(like) else values
+    own = {row.name: made[row.name] for row in FIELDS if row.in_predictions and row.name in made}
+    return Predictions(scene.index, scene.row, labels=foreground.argmax(-1), scores=foreground.amax(-1), **own)

@@ -10,19 +10,9 @@ from alpl.machine.seeding import undisturbed
 from alpl.modules.base import AbstractModule
 from alpl.modules.detector import AbstractDetector, Suppression
 from alpl.pool import Index
-from alpl.predictions import Need, Predictions
+from alpl.predictions import FIELDS, Need, Predictions
 
 _FEW = Suppression(score_thresh=0.0, nms_thresh=0.5, pre_nms_top_k=20, max_detections=20)
-_FIELDS = {
-    Need.POSTERIOR: "posterior",
-    Need.IMAGE_FEATURES: "image_features",
-    Need.FEATURES: "features",
-    Need.BOXES: "boxes",
-    Need.VIEWS: "views",
-    Need.FLIP: "views",
-    Need.PREDICTED_LOSS: "predicted_loss",
-    Need.UNCERTAINTIES: "uncertainties",
-}
 
 
 def trial_prediction(module: AbstractModule, needs: Need, data: AbstractPoolDataModule, index: Index) -> Predictions:
@@ -62,9 +52,9 @@ def trial_prediction(module: AbstractModule, needs: Need, data: AbstractPoolData
 
 
 def _check(shown: Predictions, needs: Need, num_classes: int, name: str) -> None:
-    for need, field in _FIELDS.items():
-        if need in needs and getattr(shown, field) is None:
-            raise ConfigError(f"model {name} must give {need.names()}, as it says that it provides it, got none")
+    for row in FIELDS:
+        if row.provider == "module" and row.need in needs and getattr(shown, row.name) is None:
+            raise ConfigError(f"model {name} must give {row.need.names()}, as it says that it provides it, got none")
     for posterior in (shown.posterior, shown.views):
         if posterior is not None and posterior.foreground.shape[-1] != num_classes:
             number = posterior.foreground.shape[-1]

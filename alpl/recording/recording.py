@@ -5,6 +5,7 @@ The loop goes on without any of it.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import final
 
 import torch
@@ -15,7 +16,7 @@ from alpl.data.scenes import SceneDataModule
 from alpl.errors import ConfigError
 from alpl.experiment import Experiment
 from alpl.labeling.oracle import AbstractOracle
-from alpl.labeling.pseudo_labels import PseudoLabels
+from alpl.labeling.pseudo_labels import AbstractPseudoLabels, ImagePseudoLabels
 from alpl.machine.files import read_array, whole_folder, write_array
 from alpl.machine.seeding import derive_seed
 from alpl.metrics.class_balance import balance_metrics
@@ -67,14 +68,20 @@ class Recording:
         """``Long[K]``: what is labeled, by class."""
         return self.experiment.data.count_classes(self.oracle.annotate(pool.labeled))
 
-    def counts(self, pool: Pool, pseudo: PseudoLabels | None) -> dict[str, int]:
+    def counts(self, pool: Pool, pseudo: AbstractPseudoLabels | None) -> dict[str, int | float]:
         """Count the images and objects that the training saw: labeled ones, and pseudo-labels where they are on."""
-        counts = {"num_labeled": pool.num_labeled}
-        if isinstance(self.experiment.data, SceneDataModule):  # elsewhere an image is one label
+        counts: dict[str, int | float] = {"num_labeled": pool.num_labeled}
+        is_detection = isinstance(self.experiment.data, SceneDataModule)  # elsewhere an image is one label
+        if is_detection:
             counts["num_labeled_objects"] = int(self.class_counts(pool).sum())
-        if self.experiment.pseudo_labels is not None:  # Elezi et al., Fig. 5b
-            images, found = (len(pseudo.index), len(pseudo.image)) if pseudo is not None else (0, 0)
-            counts |= {"num_pseudo_images": images, "num_pseudo_objects": found}
+        if self.experiment.pseudo_labels is None and self.experiment.learner.labeler is None:
+            return counts
+        counts["num_pseudo_images"] = 0 if pseudo is None else len(pseudo.index)
+        if is_detection:  # Elezi et al., Fig. 5b
+            counts["num_pseudo_objects"] = 0 if pseudo is None else pseudo.num_labels
+        if isinstance(pseudo, ImagePseudoLabels) and len(pseudo.index):
+            right = pseudo.labels == self.oracle.annotate(pseudo.index)  # for the report alone
+            counts["share_pseudo_right"] = float(right.double().mean())
         return counts
 
     def balance(self, pool: Pool, cycle: int) -> dict[str, float]:
@@ -84,26 +91,27 @@ class Recording:
 
     # --- of a query
 
-    def write(self, cycle: int, files: CycleFiles, pool: Pool, query: Query, needs: Need) -> None:
+    def write(self, cycle: int, files: CycleFiles, pool: Pool, query: Query, seen: Path, needs: Need) -> None:
         """Write all that is asked for.
 
         Args:
             cycle: of the query.
-            files: of the cycle; the predictions of the unlabeled images are there.
-            pool: out of which the query chose.
+            files: of the cycle.
+            pool: out of whose unlabeled images the query chose.
             query: as the acquisition gave it.
-            needs: what the predictions hold.
+            seen: where predictions of unlabeled images lie, the queried ones among them.
+            needs: what they hold.
         """
         if self.experiment.informativeness:
-            self._write_informativeness(files, pool, query)
+            self._write_informativeness(files, pool, query, seen)
         if Need.BOXES in needs and self.experiment.gallery:
-            self._write_gallery(files, query)
+            self._write_gallery(files, query, seen)
         if self.experiment.embedding:
-            self._write_embedding(cycle, files, query)
+            self._write_embedding(cycle, files, query, seen)
 
-    def _write_informativeness(self, files: CycleFiles, pool: Pool, query: Query) -> None:
+    def _write_informativeness(self, files: CycleFiles, pool: Pool, query: Query, seen: Path) -> None:
         """Write what thesis Fig. 3.3 to 3.5 are made of."""
-        predicted = torch.from_numpy(read_array(files.predictions("unlabeled") / "labels.npy"))  # the one field needed
+        predicted = torch.from_numpy(read_array(seen / "labels.npy"))  # the one field needed
         correct = predicted == self.oracle.annotate(pool.unlabeled)
         with whole_folder(files.informativeness) as folder:
             write_array(folder / "correct.npy", correct.numpy())
@@ -111,17 +119,17 @@ class Recording:
             if query.pool_utility is not None:
                 write_array(folder / "utility.npy", query.pool_utility.numpy())
 
-    def _write_gallery(self, files: CycleFiles, query: Query) -> None:
+    def _write_gallery(self, files: CycleFiles, query: Query, seen: Path) -> None:
         """Keep pictures of the first queried images, with what the acquisition saw on them."""
         data = self.experiment.data
         assert isinstance(data, SceneDataModule), "only detectors provide boxes"
-        predictions = Predictions.load(files.predictions("unlabeled"), memory_map=True)
+        predictions = Predictions.load(seen, memory_map=True)
         limit = self.experiment.gallery
         record_gallery(files.gallery, query, predictions, data.training_images, data.classes, limit=limit)
 
-    def _write_embedding(self, cycle: int, files: CycleFiles, query: Query) -> None:
+    def _write_embedding(self, cycle: int, files: CycleFiles, query: Query, seen: Path) -> None:
         """Keep what a t-SNE of the selection is made of."""
-        predictions = Predictions.load(files.predictions("unlabeled"), memory_map=True)
+        predictions = Predictions.load(seen, memory_map=True)
         if predictions.image_features is None:
             return  # it was turned on when this cycle's predictions were there already
         seed = derive_seed(self.experiment.seed, "embedding", cycle)

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias, final
 
 import numpy as np
 
+from alpl.config.versions import upgraded
 from alpl.errors import ConfigError, DataError
 from alpl.machine.files import read_array, read_json
 from alpl.runs.network_cost import FILE, NetworkCost
@@ -212,7 +213,7 @@ def read_run(folder: Path) -> RunResult:
         about = read_json(folder / "run.json")
         names = {name: str(about[name]) for name in ("table", "row", "data", "key", "variant")}
         seed, num_cycles = int(about["seed"]), int(about["num_cycles"])
-        config, report = dict(about["config"]), dict(about["report"]) if about.get("report") else None
+        config, report = upgraded(about["config"]), dict(about["report"]) if about.get("report") else None
         classes = tuple(str(name) for name in about.get("classes") or ())
         planned = {str(name): tuple(map(str, values)) for name, values in (about.get("planned") or {}).items()}
         changes = None if about.get("changes") is None else tuple(str(change) for change in about["changes"])

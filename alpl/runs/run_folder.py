@@ -12,14 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+from alpl.config.versions import canonical
 from alpl.errors import ConfigError, RunLockedError
 from alpl.machine.files import read_json, whole_file
 from alpl.machine.locks import FileLock
 
 
-def content_key(content: Any) -> str:
-    """Eight hexadecimal digits of the SHA-256 of a config, independent of the order of its keys."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+def content_key(content: Mapping[str, Any]) -> str:
+    """Eight hexadecimal digits of the SHA-256 of a config, independent of the order of its keys.
+
+    The same for what does the same in an earlier version of alpl: see :mod:`alpl.config.versions`.
+    """
+    return hashlib.sha256(json.dumps(canonical(content), sort_keys=True).encode()).hexdigest()[:8]
 
 
 def not_writable(error: OSError, path: Path) -> ConfigError:
@@ -69,12 +73,31 @@ class CycleFiles:
         """What the cycle's model was sure of on the images that stay unlabeled: targets of the next cycle."""
         return self.folder / "pseudo_labels.csv"
 
+    @property
+    def partner(self) -> Path:
+        """Trained weights of the partner."""
+        return self.folder / "partner.pt"
+
+    @property
+    def partner_resume(self) -> Path:
+        """The checkpoint of a partner's fit that has not ended."""
+        return self.folder / "fit_partner.ckpt"
+
+    @property
+    def partner_epochs(self) -> Path:
+        """What the partner logged in each epoch."""
+        return self.folder / "epochs_partner.csv"
+
+    def candidates(self, number: int) -> Path:
+        """Whom a stage of the acquisition left for the next one."""
+        return self.folder / ("candidates.csv" if number == 0 else f"candidates_{number}.csv")
+
     def predictions(self, which: str) -> Path:
-        """Predictions of the "unlabeled" or "labeled" images."""
+        """Predictions of the "unlabeled" or "labeled" images; of a later stage "unlabeled_1" and so on."""
         return self.folder / "predictions" / which
 
     def model(self, member: int) -> Path:
-        """Trained weights of an ensemble member (0 without ensembles)."""
+        """Trained weights of a model: of an ensemble's member, or 0 the only one or the teacher, 1 the student."""
         return self.folder / ("model.pt" if member == 0 else f"model_{member}.pt")
 
     def resume(self, member: int) -> Path:

@@ -53,7 +53,7 @@ def class_targets(counts: Tensor, budget: int) -> Tensor:
     where :math:`c\,b + b_0` is the size of the labeled set after this query.
 
     Args:
-        counts: ``Long[C]``, n: labeled images of each class.
+        counts: ``[C]``, n: labeled images of each class, or their shares in it.
         budget: b.
 
     Raises:
@@ -66,7 +66,7 @@ def class_targets(counts: Tensor, budget: int) -> Tensor:
         raise ValueError(f"counts must be Long[C] of at least one class, got shape {list(counts.shape)}")
     if budget < 0:
         raise ValueError(f"budget must be >= 0, got {budget}")
-    size = int(counts.sum()) + budget
+    size = float(counts.sum()) + budget
     return (size / len(counts) - counts.double()).clamp(min=0)
 
 

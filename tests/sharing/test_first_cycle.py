@@ -50,7 +50,8 @@ def test_the_journal_tells_who_trained_and_who_took(rows: tuple[Path, Path]) -> 
     assert product["fit"] == product["test"] == taken(row(rows[0], "margin"))["fit"]
     assert taken(row(rows[0], "random")) == {} == taken(row(rows[0], "dispersion"))
     used = {name: json.loads((row(rows[0], name) / USED).read_text())["first_cycle"] for name in ("random", "margin")}
-    assert used["random"] == {"product": product["fit"], "taken": False}
+    assert used["random"]["product"] == product["fit"] and not used["random"]["taken"]
+    assert used["random"]["files"] == ["epochs.csv", "model.pt"]
     assert used["margin"]["taken"] and used["margin"]["product"] == product["fit"]
     seconds = [[e["seconds"] for e in journal(row(rows[0], name))[:2]] for name in ("random", "margin")]
     assert seconds[0] == seconds[1]  # what it would have taken
@@ -81,7 +82,8 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("change", "shares"),
-    [("acquisition=margin schedule.cycles=1 schedule.budget=3 informativeness=false warm_start=true", True), ("seed=1", False),
+    [("acquisition=margin schedule.cycles=1 schedule.budget=3 informativeness=false warm_start=true", True),
+     ("seed=1", False),
      ("model.optimizer.lr=0.01", False), ("schedule.initial.seed=7", False), ("num_members=2", False),
      ("num_threads=2", False), ("data.labeled_fraction=0.5", False)],
 )  # fmt: skip
@@ -120,6 +122,7 @@ def test_a_cache_that_cannot_be_made_ends_the_run_with_one_line(tmp_path: Path) 
 # --- one part alone
 
 DETERMINANTS = {"processes": 1, "config": {"lr": 0.1}}
+RESULTS = {"test/accuracy": 0.5}
 
 
 class Made:
@@ -139,18 +142,21 @@ class Made:
                     path = self.folder.cycle(0).folder / f"{stage}.txt"
                     path.parent.mkdir(exist_ok=True)
                     path.write_text(stage)
-                    if stage == "test":
-                        self.part.test_results({"test/accuracy": 0.5})
+                    if stage == "test" and self.part.taken:
+                        assert self.part.results_taken() == RESULTS
+                    elif stage == "test":
+                        self.part.note_results(RESULTS)
 
     def run(self, **changes: object) -> list[str]:
-        self.part.run(lambda: DETERMINANTS | changes, self.train)
+        self.part.share(lambda: DETERMINANTS | changes, self.train)
+        self.train()
         return self.trained
 
 
 @pytest.fixture
 def product(tmp_path: Path) -> Path:
     assert Made(tmp_path / "maker", tmp_path / "cache").run() == ["fit", "test"]
-    assert Made(tmp_path / "maker2", tmp_path / "cache").run(processes=2) == ["fit", "test"]
+    assert Made(tmp_path / "maker_of_two", tmp_path / "cache").run(processes=2) == ["fit", "test"]
     return tmp_path / "cache"
 
 
@@ -176,6 +182,19 @@ def test_a_run_that_began_by_itself_waits_for_nobody(tmp_path: Path) -> None:
     assert made.part._used() is not None and made.part.taken is None
 
 
+def test_what_a_killed_run_had_tested_is_offered_when_it_goes_on(tmp_path: Path) -> None:
+    made = Made(tmp_path / "run", tmp_path / "cache")
+    with mock.patch.object(first_cycle, "_copy", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        made.run()
+    (made.folder.cycle(0).folder / "query.csv").write_text("what came later is not of it")
+    assert made.run() == ["fit", "test"]
+    other = Made(tmp_path / "other", tmp_path / "cache")
+    assert other.run() == ["test"] and other.part.taken
+    assert sorted(path.name for path in other.folder.cycle(0).folder.iterdir()) == ["fit.txt", "test.txt"]
+    made.folder.cycle(0).folder.joinpath("fit.txt").unlink()  # keep_models=false
+    made.part.share(lambda: DETERMINANTS | {"config": {}}, made.train)
+
+
 def test_a_wait_says_so_and_can_be_left(tmp_path: Path) -> None:
     made = Made(tmp_path / "run", tmp_path / "cache")
     made.stages.interruption.leave.side_effect = [None, Interrupted]
@@ -197,13 +216,14 @@ def test_the_other_processes_wait_until_it_is_decided(tmp_path: Path, product: P
     def first_does_it(seconds: float) -> None:
         seen.append(other.part._used())
         if len(seen) == 2:
+            rank.return_value = 0
             first.run(processes=2)
+            rank.return_value = 1
 
-    with mock.patch("alpl.sharing.first_cycle.rank", return_value=1), mock.patch("time.sleep", first_does_it):
-        first.part._lead, lead = mock.Mock(), first.part._lead
-        first.run = lambda **changes: lead(first.part._products, lambda: DETERMINANTS | changes, first.train)
-        assert other.run() == [] and seen == [None, None]
-    assert other.part.taken == first.part.taken is not None
+    rank = mock.Mock(return_value=1)
+    with mock.patch("alpl.sharing.first_cycle.rank", rank), mock.patch("time.sleep", first_does_it):
+        other.part.share(dict, other.train)
+    assert seen == [None, None] and other.part.taken == first.part.taken is not None
 
 
 def test_they_do_not_wait_for_a_dead_one(tmp_path: Path) -> None:
