@@ -1,7 +1,8 @@
 """Runs `alpl` again and again until it finishes, killed (-9) just before a file of its first cycle gets its name.
 
-The first attempt is killed before the first such file, the next one before its second, and so on: every file and every
-line of the journal is once the one that is not there. Prints the wait statuses of the attempts as JSON.
+The first attempt is killed before the first such file, the next one, which goes on, before the second that it comes to,
+and so on until one comes to the end. The journal is such a file, too, and so is a product when it becomes whole. Prints
+the wait statuses of the attempts as JSON.
 
     python tests/kill_at_renames.py -- <overrides of alpl>
 """

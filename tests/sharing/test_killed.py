@@ -47,13 +47,13 @@ def killed(runs: Path, name: str) -> int:
     return len(statuses) - 1
 
 
-def test_killed_before_every_file_equals_undisturbed(tmp_path: Path) -> None:
+def test_killed_file_by_file_equals_undisturbed(tmp_path: Path) -> None:
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     for name in ("dispersion", "random", "entropy"):
         output(started(alone, f"acquisition={name}", "share_first_cycle=false"))
-    assert killed(shared, "dispersion") > 12  # makes it: epochs, checkpoints, weights, results, and the product's files
+    assert killed(shared, "dispersion") >= 6  # makes it: epochs, checkpoints, weights, results, and the product's files
     output(started(shared, "acquisition=random"))
-    assert killed(shared, "entropy") > 5  # takes it
+    assert killed(shared, "entropy") >= 4  # takes it
     assert taken(row(shared, "entropy")).keys() == {"fit", "test"}
     for name in ("dispersion", "random", "entropy"):
         assert contents(row(shared, name)) == contents(row(alone, name))
