@@ -239,5 +239,5 @@ def test_they_do_not_wait_for_a_dead_one(tmp_path: Path) -> None:
 
 def test_a_cache_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(ConfigError, match="paths.cache"):
+    with pytest.raises(ConfigError, match=r"paths\.cache must be a folder"):
         Made(tmp_path / "run", tmp_path / "file").run()
