@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from alpl.acquisition import AbstractAcquisition, AbstractPseudoLabeler
 from alpl.callbacks.base import AbstractProvider
+from alpl.config.first_cycle import FirstCycleConfig, first_cycle_config
 from alpl.config.partial_parts import check_not_set
 from alpl.data.base import AbstractPoolDataModule
 from alpl.errors import ConfigError
@@ -56,6 +57,7 @@ class Experiment:
         embedding: unlabeled images of each cycle whose features are kept beside those of the query; 0 for none.
         keep_models: keep each cycle's weights; else only the last cycle's.
         keep_predictions: keep the predictions that the acquisition saw.
+        first_cycle: what runs agree in that share their first cycle's training; None to train it in any case.
 
     Raises:
         ConfigError: a value is out of range.
@@ -80,6 +82,7 @@ class Experiment:
     checkpoint_every_s: float = 60.0
     keep_models: bool = True
     keep_predictions: bool = False
+    first_cycle: FirstCycleConfig | None = None
 
     def __post_init__(self) -> None:
         if self.pseudo_labels is not None and self.learner.labeler is not None:
@@ -124,6 +127,7 @@ def make_experiment(config: DictConfig) -> Experiment:
         checkpoint_every_s=config.checkpoint_every_s,
         keep_models=config.keep_models,
         keep_predictions=config.keep_predictions,
+        first_cycle=first_cycle_config(config),
     )
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import final
+from typing import Any, final
 
 from alpl.acquisition.base import Query, Stage
 from alpl.callbacks.cost_record import CostRecord
@@ -30,17 +30,20 @@ from alpl.data.base import AbstractPoolDataModule
 from alpl.experiment import Experiment
 from alpl.labeling.pseudo_labels import AbstractPseudoLabels
 from alpl.learning import Fit
+from alpl.machine.files import read_json
 from alpl.machine.interruption import Interruption
 from alpl.machine.processes import rank
 from alpl.machine.progress import Progress
 from alpl.pool import Pool
 from alpl.predictions import FROM_MODULE, FROM_PARTNER, Need
-from alpl.preflight.checks import check_data, check_needs, check_rehearsal, check_settings
+from alpl.preflight.checks import DATA_FILE, check_data, check_needs, check_rehearsal, check_settings
 from alpl.preflight.rehearsal import check_query
 from alpl.recording.recording import Recording
 from alpl.runs.network_cost import FILE as COST_FILE
 from alpl.runs.run_folder import RunFolder
 from alpl.runs.stages import Stages
+from alpl.sharing.determinants import determinants
+from alpl.sharing.first_cycle import FirstCycle
 
 _NUM_REHEARSED = 2  # images of the pool that the untrained model looks at
 
@@ -91,10 +94,12 @@ class ActiveLearning:
             check_needs(experiment, needs, module)
             if not folder.journal:  # a run that goes on has passed it
                 check_rehearsal(experiment, needs, module, self.initial.unlabeled[:_NUM_REHEARSED])
-        check_data(experiment, folder.path / "data.json", may_write=self.parts.is_main)
+        check_data(experiment, folder.path / DATA_FILE, may_write=self.parts.is_main)
         labeler = experiment.learner.labeler
         watched = experiment.acquisition.needs | self.needs[0] | (labeler.needs if labeler else Need.NOTHING)
-        self.training = Training(self.parts, watched)
+        # a learner that labels is asked about more than its fits and its test
+        self.first_cycle = FirstCycle(self.stages, None if labeler else experiment.first_cycle)
+        self.training = Training(self.parts, watched, self.first_cycle)
         self.partnering = Partnering(self.parts)
         self._first: Query | None = None  # what the first of several stages chose in this cycle, if this process did
         self.looking = Looking(self.parts, self.training, self.partnering, self.needs, looks_again=module.looks_again)
@@ -106,8 +111,9 @@ class ActiveLearning:
         pool = self.initial
         for cycle in range(self.num_cycles):
             self._record_pool(cycle, pool)
-            data, pseudo = self._train(cycle, pool)
-            self._test(cycle, pool, data, pseudo)
+            if cycle == 0:
+                self.first_cycle.share(self._determinants, partial(self._train, cycle, pool))
+            data = self._train(cycle, pool)
             if cycle < len(self.budgets):
                 before, pool = pool, pool.reveal(self._select(cycle, pool, data).index)
                 self._pseudo_label(cycle, before, pool)
@@ -120,8 +126,8 @@ class ActiveLearning:
         if self.parts.is_main and not path.exists():
             pool.save(path)
 
-    def _train(self, cycle: int, pool: Pool) -> tuple[AbstractPoolDataModule, AbstractPseudoLabels | None]:
-        """Walk the learner's steps; give the data of the last fit and the pseudo-labels in it."""
+    def _train(self, cycle: int, pool: Pool) -> AbstractPoolDataModule:
+        """Walk the learner's steps, and test; give the data of the last fit."""
         learner = self.experiment.learner
         pseudo = self._pseudo_labels(cycle - 1) if self.experiment.pseudo_labels and cycle else None
         answers = self.oracle.annotate(pool.labeled)
@@ -132,11 +138,9 @@ class ActiveLearning:
                 self.training.fit(cycle, step, data)
             else:
                 pseudo = self._label(cycle, step.model, pool, data)
-        return data, pseudo
-
-    def _test(self, cycle: int, pool: Pool, data: AbstractPoolDataModule, pseudo: AbstractPseudoLabels | None) -> None:
         count = partial(self._count, cycle, pool, pseudo)
         self.training.test(cycle, data, count, self._cost_record(pool) if cycle == 0 else None)
+        return data
 
     def _select(self, cycle: int, pool: Pool, data: AbstractPoolDataModule) -> Query:
         """Let the acquisition look at the pool, stage by stage, and choose."""
@@ -233,6 +237,14 @@ class ActiveLearning:
         """Measure what the acquisition, where there is one, asks of the network about an image."""
         needs = self.experiment.acquisition.needs & FROM_MODULE if self.budgets else Need.NOTHING
         return CostRecord(self.folder.path / COST_FILE, needs, pool.labeled[:1])
+
+    def _determinants(self) -> dict[str, Any]:
+        """Give what the first cycle's fits and test depend on."""
+        config, initial, data = self.experiment.first_cycle, self.initial, read_json(self.folder.path / DATA_FILE)
+        assert config is not None, "asked only where it is shared"
+        attached = [bool(provider.provides & self.training.watched) for provider in self.experiment.providers]
+        answers, trainer = self.oracle.annotate(initial.labeled), self.parts.make_trainer()
+        return determinants(config, attached, trainer, data["fingerprint"], initial, answers)
 
     def _tidy(self, cycle: int) -> None:
         """Remove what has served."""

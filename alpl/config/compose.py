@@ -25,7 +25,8 @@ EXPERIMENTS = _top_level("experiments")
 SLURM = _top_level("slurm")
 
 # What does not change a run's results, and so is no part of its key.
-_HOUSEKEEPING = ("gallery", "embedding", "checkpoint_every_s", "grace_s", "keep_models", "keep_predictions")
+_RECORDS = ("gallery", "embedding", "keep_models", "keep_predictions")
+_HOUSEKEEPING = (*_RECORDS, "checkpoint_every_s", "grace_s", "share_first_cycle")
 _NOT_CONTENT = ("paths", "logger", "report", "table", "row", *_HOUSEKEEPING)
 _NOT_CONTENT_OF_SOURCE = ("root", "download")
 _FILES = ("path", "weights")  # arguments that may name a file: an initial set, a state dict

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, final
 
 from alpl.callbacks.base import AbstractProvider
@@ -20,6 +21,7 @@ from alpl.machine.seeding import derive_seed, seed_all
 from alpl.modules.base import AbstractModule
 from alpl.predictions import Need
 from alpl.runs.run_folder import CycleFiles
+from alpl.sharing.first_cycle import FirstCycle
 
 
 @final
@@ -29,11 +31,13 @@ class Training:
     Args:
         parts: of the run.
         watched: what the callbacks must record while a watched model is fitted.
+        first_cycle: may have been trained and tested by another run.
     """
 
-    def __init__(self, parts: Parts, watched: Need) -> None:
+    def __init__(self, parts: Parts, watched: Need, first_cycle: FirstCycle) -> None:
         self.parts = parts
         self.watched = watched
+        self.first_cycle = first_cycle
 
     def fit(self, cycle: int, fit: Fit, data: AbstractPoolDataModule) -> None:
         """Fit one model; a killed fit goes on from its last checkpoint."""
@@ -77,19 +81,33 @@ class Training:
             count: counts the pool, and how balanced it is.
             cost: measures the network while it is at it, or None.
         """
-        parts, experiment = self.parts, self.parts.experiment
-        with parts.stages.run(cycle, "test", together=True) as todo:
+        with self.parts.stages.run(cycle, "test", together=True) as todo:
             if not todo:
                 return
-            results: dict[str, Any] = {}
-            for name, models in experiment.learner.tested.items():
-                module = self.module(cycle, models)
-                seed_all(derive_seed(experiment.seed, name, cycle))
-                watching = [cost] if cost is not None and name == "test" else []
-                parts.make_trainer(*watching).test(module, datamodule=data, verbose=False)
-                results |= {_renamed(metric, name): value for metric, value in module.results.items()}
-            if parts.is_main:
+            if cycle == 0 and self.first_cycle.taken:
+                # only the cost is this run's own; it is measured on weights that are warm after one batch
+                self._results(cycle, ["test"], data, cost, limit_test_batches=1)
+                results = self.first_cycle.results_taken()
+            else:
+                results = self._results(cycle, list(self.parts.experiment.learner.tested), data, cost)
+            if self.parts.is_main:
+                if cycle == 0:
+                    self.first_cycle.note_results(results)
                 self._write(cycle, count(), results)
+
+    def _results(
+        self, cycle: int, names: Sequence[str], data: AbstractPoolDataModule, cost: CostRecord | None, **limits: int
+    ) -> dict[str, Any]:
+        experiment = self.parts.experiment
+        results: dict[str, Any] = {}
+        for name in names:
+            module = self.module(cycle, experiment.learner.tested[name])
+            seed_all(derive_seed(experiment.seed, name, cycle))
+            watching = [cost] if cost is not None and name == "test" else []
+            trainer = self.parts.make_trainer(*watching, make=partial(experiment.make_trainer, **limits))
+            trainer.test(module, datamodule=data, verbose=False)
+            results |= {_renamed(metric, name): value for metric, value in module.results.items()}
+        return results
 
     def module(self, cycle: int, models: Sequence[int]) -> AbstractModule:
         """Load models: the one path to them, for a run that goes on and for one that was resumed."""

@@ -18,6 +18,9 @@ from alpl.predictions.fields import hint_for, needs_from
 from alpl.preflight.rehearsal import rehearse
 from alpl.preflight.trial_prediction import trial_prediction
 
+DATA_FILE = "data.json"
+"""What data a run began with, in its folder."""
+
 
 def check_needs(experiment: Experiment, needs: Need, module: AbstractTrainableModule) -> None:
     """Make sure that everything needed is provided.

@@ -40,6 +40,7 @@ TOP_LEVEL = [
     "grace_s",
     "keep_models",
     "keep_predictions",
+    "share_first_cycle",
 ]
 
 
@@ -60,7 +61,7 @@ def check_config(config: DictConfig) -> None:
     for name in ("seed", "num_members"):
         if isinstance(config[name], bool) or not isinstance(config[name], int):
             raise ConfigError(f"{name} must be an int, got {config[name]!r}")
-    for name in ("warm_start", "informativeness", "keep_models", "keep_predictions"):
+    for name in ("warm_start", "informativeness", "keep_models", "keep_predictions", "share_first_cycle"):
         if not isinstance(config[name], bool):
             raise ConfigError(f"{name} must be true or false, got {config[name]!r}")
     if config.num_threads is not None and not (isinstance(config.num_threads, int) and config.num_threads > 0):

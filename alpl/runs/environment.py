@@ -37,8 +37,13 @@ def describe_environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": describe_device(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "packages": describe_packages(),
     }
+
+
+def describe_packages() -> dict[str, str]:
+    """Versions of what the numbers depend on, where it is installed."""
+    return {name: version for name in PACKAGES if (version := _version(name))}
 
 
 def describe_device(device: torch.device) -> str:

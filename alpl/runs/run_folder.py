@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import csv
-import errno
-import fcntl
 import hashlib
 import json
-import os
 import shutil
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +15,7 @@ from typing import Any, final
 from alpl.config.versions import canonical
 from alpl.errors import ConfigError, RunLockedError
 from alpl.machine.files import read_json, whole_file
+from alpl.machine.locks import FileLock
 
 
 def content_key(content: Mapping[str, Any]) -> str:
@@ -202,36 +199,20 @@ class RunFolder:
     def locked(self) -> Iterator[str | None]:
         """Hold the folder for this process; gives the holder of a stale lock that was taken over, or None.
 
-        The lock is the operating system's (POSIX record lock), so it ends with its process however that ends, also
-        on another machine of a cluster file system; the text in the file only tells a person who it was.
-
         Raises:
             RunLockedError: another living process holds it.
             ConfigError: the file system has no locks (Lustre mounted without ``flock``).
         """
-        path = self.path / "lock"
-        stream = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+", encoding="utf-8")
-        with stream:
-            holder = stream.read().strip()
-            try:
-                fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno not in (errno.EACCES, errno.EAGAIN):
-                    raise ConfigError(
-                        f"paths.runs must lie where files can be locked ({error}): {self.path}"
-                    ) from error
-                raise RunLockedError(f"run folder is in use by {holder or 'another process'}: {self.path}") from error
-            _replace_text(stream, f"process {os.getpid()} on {socket.gethostname()}")
+        lock = FileLock(self.path / "lock")
+        try:
+            is_ours = lock.try_acquire()
+        except OSError as error:
+            raise ConfigError(f"paths.runs must lie where files can be locked ({error}): {self.path}") from error
+        if not is_ours:
+            raise RunLockedError(f"run folder is in use by {lock.holder or 'another process'}: {self.path}")
+        try:
             for leftover in list(self.path.rglob(".*.tmp")):  # of writers that were killed: see alpl/machine/files.py
                 self.remove(leftover)
-            try:
-                yield holder or None
-            finally:
-                _replace_text(stream, "")
-
-
-def _replace_text(stream: Any, text: str) -> None:
-    stream.seek(0)
-    stream.truncate()
-    stream.write(text)
-    stream.flush()
+            yield lock.holder or None
+        finally:
+            lock.release()

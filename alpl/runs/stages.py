@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import final
+from typing import Any, final
 
 import torch
 
@@ -32,11 +32,15 @@ class Stages:
     detail: str
     """What the stage at work has to say at its end."""
 
+    note: dict[str, Any]
+    """What the stage at work puts into its line of the journal, beside or in place of what stands there anyway."""
+
     def __init__(self, folder: RunFolder, progress: Progress, interruption: Interruption) -> None:
         self.folder = folder
         self.progress = progress
         self.interruption = interruption
         self.detail = "done"
+        self.note = {}
 
     @contextmanager
     def run(self, cycle: int, stage: str, *, together: bool) -> Iterator[bool]:
@@ -54,10 +58,11 @@ class Stages:
             return
         self.progress.stage(cycle, stage)
         self.detail = "done"
+        self.note = {}
         start = time.perf_counter()
         yield True
         seconds = time.perf_counter() - start
-        self.folder.mark_done({"cycle": cycle, "stage": stage, "seconds": round(seconds, 3)})
+        self.folder.mark_done({"cycle": cycle, "stage": stage, "seconds": round(seconds, 3)} | self.note)
         self.progress.done(seconds, self.detail, shown=stage == "test")
         if not torch.distributed.is_initialized():  # several processes leave together, at the end of an epoch
             self.interruption.leave()

@@ -15,7 +15,8 @@ def key(*overrides: str, any_seed: bool = False) -> str:
 @pytest.mark.parametrize(
     "override",
     ["paths.runs=/elsewhere", "paths.data=/elsewhere", "data.root=/elsewhere", "data.download=true", "logger=wandb",
-     "table=mine", "row=mine", "checkpoint_every_s=1", "keep_models=false", "keep_predictions=true"],
+     "table=mine", "row=mine", "checkpoint_every_s=1", "keep_models=false", "keep_predictions=true",
+     "share_first_cycle=false", "paths.cache=/elsewhere"],
 )  # fmt: skip
 def test_places_and_names_do_not_change_the_key(override: str) -> None:
     assert key("data=cifar10") == key("data=cifar10", override)
