@@ -214,7 +214,7 @@ class ActiveLearning:
         """The acquisition's looks at the pool."""
         return self.experiment.acquisition.stages
 
-    def _count(self, cycle: int, pool: Pool, pseudo: AbstractPseudoLabels | None) -> dict[str, int | float]:
+    def _count(self, cycle: int, pool: Pool, pseudo: AbstractPseudoLabels | None) -> dict[str, Any]:
         return self.recording.counts(pool, pseudo) | self.recording.balance(pool, cycle)
 
     def _without_labeled_by_learner(self, cycle: int, pool: Pool) -> Pool:
