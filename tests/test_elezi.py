@@ -25,7 +25,7 @@ TABLES = sorted(PRINTED)
 SMOKE = ("scale=smoke", "seed=0")
 PART = {"_target_": "alpl.modules.consistency.FlipConsistency"}
 WRITTEN = PART | {
-    "pairing": "as_written", "pairs": "matched", "compare": "recoded", "detach_targets": False, "ramp": None,
+    "pairing": "as_written", "pairs": "matched", "compare": "recoded", "detach_targets": True, "ramp": None,
 }  # fmt: skip
 RELEASED = PART | {
     "pairing": "as_released", "pairs": "foreground", "compare": "offsets", "detach_targets": True,

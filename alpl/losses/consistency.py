@@ -45,7 +45,7 @@ def consistency_loss(
     *,
     pairs: Pairs = "matched",
     compare: Compare = "recoded",
-    detach_targets: bool = False,
+    detach_targets: bool = True,
 ) -> Consistency:
     r"""Compare the predictions for images with those for their horizontal flips, over matched pairs.
 

@@ -33,7 +33,8 @@ class FlipConsistency:
             background (``as_released``).
         compare: of which numbers Eq. 4 is: ``recoded``, ``decoded`` or ``offsets`` (``as_released``), see
             :func:`alpl.losses.box_consistency.box_difference`.
-        detach_targets: no gradient through the first argument of each KL of Eq. 3 (``as_released``).
+        detach_targets: no gradient through the first argument of each KL of Eq. 3, which the text leaves open (as
+            released; a small training was harmed without it).
         weight: of the loss beside the supervised ones (Eq. 6: 1).
         ramp: null for the same weight all the time (``as_written``); ``as_released``: it rises in the first 32/120 of
             the fit and falls in the last 20/120, see :func:`alpl.losses.consistency.consistency_ramp`.
@@ -45,7 +46,7 @@ class FlipConsistency:
     pairing: Literal["as_written", "as_released"] = "as_written"
     pairs: Pairs = "matched"
     compare: Compare = "recoded"
-    detach_targets: bool = False
+    detach_targets: bool = True
     weight: float = 1.0
     ramp: Literal["as_released"] | None = None
 
