@@ -30,7 +30,8 @@ class ResumeCheckpoint(Checkpoint):
         self.every_seconds = every_seconds
         self.interruption = interruption
         self._last = time.monotonic()
-        self._max_steps = self._max_epochs = -1
+        self._max_steps = -1
+        self._max_epochs: int | None = -1
         self._stopping = False
 
     def state_dict(self) -> dict[str, Any]:
