@@ -188,7 +188,8 @@ def test_both_processes_stop_early_together(tmp_path):
     run = _Run(
         _alpl(
             tmp_path, "acquisition=dispersion", "schedule.cycles=1", "trainer.max_epochs=40", "model.optimizer.lr=0.3",
-            "callbacks=early_stopping", "callbacks.early_stopping.patience=1", "+callbacks.early_stopping.min_delta=0.3",
+            "callbacks=early_stopping", "callbacks.early_stopping.patience=1",
+            "+callbacks.early_stopping.min_delta=0.3",
         )
     )  # fmt: skip
     assert run.stages()[-1] == (None, "finished")
