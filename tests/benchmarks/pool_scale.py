@@ -21,9 +21,8 @@ from pathlib import Path
 
 import torch
 
-from alpl.acquisition import DetectionUncertainty, FlipInconsistency
+from alpl.acquisition import ConfidentObjects, DetectionUncertainty, FlipInconsistency, TopPerClass
 from alpl.acquisition.base import Context
-from alpl.labeling.pseudo_labels import ConfidentObjects, TopPerClass
 from alpl.pool import Pool
 from alpl.predictions import Form, Need, Posterior, Predictions
 from alpl.predictions.prediction_files import writing
@@ -118,7 +117,8 @@ def main() -> None:
         for labeler in (ConfidentObjects(0.99), TopPerClass(0.3)):
             with step(f"pseudo-labels: {type(labeler).__name__}", memory):
                 rest = light.take(torch.arange(1000, settings.images))
-                print(len(labeler.label(rest, sizes[1000:]).index), "images")
+                context = Context(pool, 0, 0, unlabeled=rest, sizes=sizes[1000:])
+                print(len(labeler.label(context).index), "images")
     finally:
         shutil.rmtree(folder)
 

@@ -7,8 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alpl.acquisition import ConfidentObjects, Context, TopPerClass
 from alpl.errors import ConfigError
-from alpl.labeling.pseudo_labels import ConfidentObjects, PseudoLabels, TopPerClass
+from alpl.labeling.pseudo_labels import PseudoLabels
+from alpl.pool import Pool
 from alpl.predictions import Need, Predictions
 
 BOX = [10.0, 10.0, 20.0, 30.0]
@@ -25,17 +27,22 @@ def predictions(row, labels, scores, boxes=None, index=None):
     )
 
 
+def label_by(labeler, seen, sizes):
+    pool = Pool.create(100, torch.zeros(0, dtype=torch.long))
+    return labeler.label(Context(pool, 0, 0, unlabeled=seen, sizes=sizes))
+
+
 def sizes(number, height=100, width=200):
     return torch.tensor([[height, width]] * number).reshape(-1, 2)
 
 
 def test_confident_objects_reach_the_threshold():
     seen = predictions([0, 0, 2, 2], [1, 0, 1, 2], [0.99, 0.98, 1.0, 0.5])
-    found = ConfidentObjects(0.99).label(seen, sizes(3))
+    found = label_by(ConfidentObjects(0.99), seen, sizes(3))
     assert found.image.tolist() == [0, 20] and found.labels.tolist() == [1, 1]
     assert found.index.tolist() == [0, 20] and set(found.by_image) == {0, 20}
     assert found.by_image[20].boxes.tolist() == [BOX] and not found.by_image[20].difficult.any()
-    assert ConfidentObjects().score_thresh == 0.99 and ConfidentObjects().needs == Need.BOXES
+    assert ConfidentObjects().score_thresh == 0.99 and ConfidentObjects().needs == Need.BOXES | Need.SIZES
 
 
 def test_boxes_are_clipped_to_their_image_and_slivers_left_out():
@@ -45,21 +52,23 @@ def test_boxes_are_clipped_to_their_image_and_slivers_left_out():
         [199.5, 10.0, 230.0, 20.0],
         [30.0, 40.0, 30.5, 60.0],
     ]
-    found = ConfidentObjects(0.5).label(predictions([0] * 4, [0, 1, 2, 3], [0.9] * 4, boxes), sizes(1))
+    found = label_by(ConfidentObjects(0.5), predictions([0] * 4, [0, 1, 2, 3], [0.9] * 4, boxes), sizes(1))
     assert found.labels.tolist() == [0, 1]
     torch.testing.assert_close(found.boxes, torch.tensor([[0.0, 0.0, 20.5, 30.7], [190.0, 90.0, 200.0, 100.0]]))
-    whole = ConfidentObjects(0.5, truncate=True).label(predictions([0] * 4, [0, 1, 2, 3], [0.9] * 4, boxes), sizes(1))
+    whole = label_by(
+        ConfidentObjects(0.5, truncate=True), predictions([0] * 4, [0, 1, 2, 3], [0.9] * 4, boxes), sizes(1)
+    )
     assert whole.boxes.tolist() == [[0, 0, 20, 30], [190, 90, 200, 100], [199, 10, 200, 20]]
 
 
 def test_an_image_without_a_whole_object_is_not_pseudo_labeled():
     outside = predictions([0, 1], [0, 0], [1.0, 1.0], [[250.0, 0.0, 300.0, 50.0], BOX])
-    assert ConfidentObjects(0.9).label(outside, sizes(2)).index.tolist() == [10]
+    assert label_by(ConfidentObjects(0.9), outside, sizes(2)).index.tolist() == [10]
 
 
 def test_images_come_by_ascending_index_whatever_their_order():
     seen = predictions([0, 0, 1, 2], [0, 1, 2, 3], [0.9] * 4, index=[30, 7, 12])
-    found = ConfidentObjects(0.5).label(seen, sizes(3))
+    found = label_by(ConfidentObjects(0.5), seen, sizes(3))
     assert found.image.tolist() == [7, 12, 30, 30] and found.labels.tolist() == [2, 3, 0, 1]
     assert found.by_image[30].labels.tolist() == [0, 1]
 
@@ -90,7 +99,7 @@ def test_the_top_share_is_that_of_a_slow_reference(instances, fraction):
 
 @pytest.mark.parametrize("labeler", [ConfidentObjects(0.5), TopPerClass(0.3)])
 def test_nothing_found_is_nothing_labeled(labeler, tmp_path):
-    found = labeler.label(predictions([], [], []), sizes(0))
+    found = label_by(labeler, predictions([], [], []), sizes(0))
     found.save(tmp_path / "pseudo.csv")
     again = PseudoLabels.load(tmp_path / "pseudo.csv")
     for each in (found, again):
@@ -103,7 +112,7 @@ def test_what_is_written_is_read_back_to_the_last_bit(tmp_path):
     seen = predictions(
         sorted([i % 7 for i in range(20)]), [i % 3 for i in range(20)], torch.rand(20).tolist(), boxes.tolist()
     )
-    found = ConfidentObjects(0.1).label(seen, sizes(7))
+    found = label_by(ConfidentObjects(0.1), seen, sizes(7))
     found.save(tmp_path / "pseudo.csv")
     again = PseudoLabels.load(tmp_path / "pseudo.csv")
     for name in ("image", "labels", "scores", "boxes"):

@@ -110,6 +110,7 @@ def test_fields_are_as_wide_as_those_shown():
         views=Posterior(outputs, Form.SIGMOID),
         predicted_loss=torch.zeros(2),
         uncertainties=torch.tensor([[1.0, float("nan"), float("nan"), 1.0]] * 2 + [[1.0, float("nan"), 1.0, 1.0]]),
+        logits=torch.zeros(3, 5),
     )
     spy = Spy(ALL)
     rehearse_on(spy, shown, 5, is_detection=True)
