@@ -242,7 +242,8 @@ class ActiveLearning:
         """Give what the first cycle's fits and test depend on."""
         config, initial, data = self.experiment.first_cycle, self.initial, read_json(self.folder.path / DATA_FILE)
         assert config is not None, "asked only where it is shared"
-        attached = [bool(provider.provides & self.training.watched) for provider in self.experiment.providers]
+        needed = iter([bool(provider.provides & self.training.watched) for provider in self.experiment.providers])
+        attached = [name in self.experiment.callbacks or next(needed) for name in config.callbacks]
         answers, trainer = self.oracle.annotate(initial.labeled), self.parts.make_trainer()
         return determinants(config, attached, trainer, data["fingerprint"], initial, answers)
 

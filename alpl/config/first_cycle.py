@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -24,12 +24,12 @@ class FirstCycleConfig:
     Args:
         cache: the folder of the products.
         content: what fit and test depend on, less the callbacks.
-        callbacks: of each callback that the config names, in its order.
+        callbacks: of each callback that the config names, by its name and in its order.
     """
 
     cache: Path
     content: Mapping[str, Any]
-    callbacks: Sequence[Mapping[str, Any]]
+    callbacks: Mapping[str, Mapping[str, Any]]
 
 
 def first_cycle_config(config: DictConfig) -> FirstCycleConfig | None:
@@ -37,6 +37,6 @@ def first_cycle_config(config: DictConfig) -> FirstCycleConfig | None:
     if not config.share_first_cycle:
         return None
     content = content_of(config)
-    callbacks = [callback for callback in content["callbacks"].values() if callback is not None]
+    callbacks = {name: value for name, value in content["callbacks"].items() if value is not None}
     kept = {name: value for name, value in content.items() if name not in _LATER}
     return FirstCycleConfig(Path(config.paths.cache), kept, callbacks)

@@ -34,7 +34,7 @@ def determinants(
 
     Args:
         config: what of the config counts.
-        attached: for each provider whether it takes part in the fit.
+        attached: for each callback whether it takes part in the fit.
         trainer: one like the fit's.
         fingerprint: of the data.
         pool: the initial one.
@@ -42,7 +42,7 @@ def determinants(
     """
     return {
         "config": dict(config.content),
-        "providers": [about for about, there in zip(config.callbacks, attached, strict=True) if there],
+        "providers": [about for about, there in zip(config.callbacks.values(), attached, strict=True) if there],
         "data": fingerprint,
         "pool": digest_of([pool.cycle, answers]),
         "processes": trainer.num_devices * trainer.num_nodes,
