@@ -137,6 +137,7 @@ def test_table7_trains_other_detectors_on_the_sets_of_table4() -> None:
 # --- trials
 
 
+@pytest.mark.slow
 def test_the_scoring_row_runs_from_its_command(tmp_path: Path) -> None:
     """One row of Table 2; low scores count, as a network of three epochs has no others."""
     settings = (

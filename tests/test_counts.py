@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 from command import TINY, alpl
+from omegaconf import open_dict
 
 from alpl.commands.sweep import compose_job
 from alpl.experiment import make_experiment
@@ -15,7 +16,10 @@ def test_labeled_objects_are_counted_without_pseudo_labels(tmp_path: Path) -> No
     assert result.status == 0, result.err
     folder = result.run_folder()
     lines = list(csv.DictReader((folder / "metrics.csv").open()))
-    data = make_experiment(compose_job(["scale=smoke", "method=random"])).data
+    config = compose_job(["scale=smoke", "method=random"])
+    with open_dict(config):
+        del config["hydra"]
+    data = make_experiment(config).data
     data.setup("fit")
     _, objects = data.take_targets()
     for cycle, line in enumerate(lines):

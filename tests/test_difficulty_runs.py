@@ -25,7 +25,13 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-@pytest.mark.parametrize("model", ["retinanet_tiny", "fcos_tiny", "faster_rcnn_tiny", "ssd_tiny"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "ssd_tiny",
+        *(pytest.param(f"{name}_tiny", marks=pytest.mark.slow) for name in ("retinanet", "fcos", "faster_rcnn")),
+    ],
+)
 def test_every_detector_can_be_asked(tmp_path: Path, model: str) -> None:
     overrides = [*SMALL, "acquisition=dcus", f"model={model}", "schedule.cycles=1", "trainer.max_epochs=1"]
     result = alpl(tmp_path, *overrides)
@@ -37,6 +43,7 @@ def test_every_detector_can_be_asked(tmp_path: Path, model: str) -> None:
     assert any(float(row["difficulty"]) < 1 for row in seen)
 
 
+@pytest.mark.slow
 def test_the_two_stages_of_ppal_run(tmp_path: Path) -> None:
     result = alpl(tmp_path, *SMALL, "acquisition=dcus_then_ccms", "model=retinanet_tiny", "schedule.cycles=1")
     assert result.status == 0, result.err
@@ -59,6 +66,7 @@ def test_what_nobody_tells_is_refused_before_training(tmp_path: Path, extra: lis
     assert result.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_objects_of_unlabeled_images_reach_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where they are trained on as pseudo-labels, which do not count."""
     overrides = [*SMALL, "acquisition=dcus", "model=ssd_tiny", "pseudo_labels=confidence", "schedule.cycles=1"]

@@ -108,10 +108,10 @@ def test_rows_are_what_the_paper_says() -> None:
     assert all(config.acquisition.score_thresh == 0.0 for config in tops)
 
 
-def test_two_rows_of_table1_run_from_one_command(tmp_path: Path) -> None:
-    result = alpl(tmp_path, "-m", "+experiment=elezi/table1", *SMOKE, "method=random,elezi")
+def test_a_row_of_table1_runs_from_its_command(tmp_path: Path) -> None:
+    result = alpl(tmp_path, "-m", "+experiment=elezi/table1", *SMOKE, "method=elezi")
     assert result.status == 0, result.err
-    assert [folder.parent.name for folder in result.run_folders()] == ["elezi", "random"]
+    assert [folder.parent.name for folder in result.run_folders()] == ["elezi"]
     assert (tmp_path / "elezi" / "table1" / "report" / "index.html").exists()
 
 

@@ -13,7 +13,6 @@ from alpl.commands.paper_rows import PRINTED, swept_faults
 from alpl.commands.sweep import jobs_of
 from alpl.config.compose import EXPERIMENTS
 from alpl.errors import DataError
-from alpl.report.drawn.declared import check_report
 from alpl.report.read.paper import joined_reports
 
 
@@ -49,6 +48,8 @@ def figure_names(folder: Path = EXPERIMENTS) -> list[str]:
 
 def figure_status(name: str, folder: Path = EXPERIMENTS) -> FigureStatus:
     """Say what an experiment draws, and whether it runs: every run of a sweep without a table is composed."""
+    from alpl.report.drawn.declared import check_report  # here: plotting takes a second to import
+
     node = _node(folder, name)
     faults, num_runs = [], 0
     try:

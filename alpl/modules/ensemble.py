@@ -32,9 +32,9 @@ class ClassifierEnsemble(AbstractModule):
 
     @property
     def provides(self) -> Need:
-        """What the members provide, and views."""
+        """What the members provide but for logits, of which there are as many as members, and views."""
         first: AbstractModule = self.members[0]  # type: ignore[assignment]
-        return first.provides | Need.VIEWS
+        return first.provides & ~Need.LOGITS | Need.VIEWS
 
     def predict_batch(self, batch: Batch, needs: Need) -> Predictions:
         """See the base class; the posterior is the mean over the members."""

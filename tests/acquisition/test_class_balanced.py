@@ -86,6 +86,7 @@ def test_bald_runs_balanced(tmp_path):
     assert alpl(tmp_path, *TINY, "acquisition=bald_balanced", "model.network.dropout=0.5").status == 0
 
 
+@pytest.mark.slow
 def test_balance_is_what_it_brings():
     """Half of the classes are rare in the pool, and the predictions are right."""
     random = torch.Generator().manual_seed(3)

@@ -59,6 +59,7 @@ def test_another_sweeper_has_no_list(tmp_path: Path) -> None:
         jobs_of(["-m", f"hydra.searchpath=[file://{tmp_path}]", "hydra/sweeper=mine"])
 
 
+@pytest.mark.slow
 def test_paths_are_those_of_the_runs(tmp_path: Path) -> None:
     sweep = ["-m", *TINY, "acquisition=random,margin", "seed=0,1"]
     result = alpl(tmp_path, *sweep)
@@ -81,6 +82,7 @@ def test_clusters_compose(slurm: str, gpus: int | None) -> None:
     assert launcher.signal_delay_s > compose_job([]).grace_s
 
 
+@pytest.mark.slow
 def test_the_command_lists_runs_and_says_what_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = ["-m", *TINY, "acquisition=random", "seed=0,1,2,3", f"paths.runs={tmp_path}"]
     listed = alpl_jobs(capsys, *sweep).out.splitlines()

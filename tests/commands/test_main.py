@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -88,7 +89,17 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("overrides, message", BAD.values(), ids=BAD.keys())
+SLOW = ("outputs of two stages", "dropout of a detector's backbone", "classes of the metric", "outputs of a detector")
+
+
+def bad() -> list[Any]:
+    """A detector is made for some, and its images are read."""
+    return [
+        pytest.param(*case, id=name, marks=[pytest.mark.slow] if name in SLOW else []) for name, case in BAD.items()
+    ]
+
+
+@pytest.mark.parametrize("overrides, message", bad())
 def test_bad_input_is_one_line_and_a_status(tmp_path: Path, overrides, message) -> None:
     result = alpl(tmp_path, *overrides)
     assert result.status == 2

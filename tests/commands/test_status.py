@@ -68,6 +68,7 @@ main.cli()
 """
 
 
+@pytest.mark.slow
 def test_every_state_and_the_same_command_does_only_what_is_left(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     assert alpl(runs, "acquisition=random", "callbacks=none", *TINY).status == 0
@@ -97,6 +98,7 @@ def test_every_state_and_the_same_command_does_only_what_is_left(tmp_path: Path)
     assert code == 0 and out.splitlines()[-1] == "3 runs: 3 done"
 
 
+@pytest.mark.slow
 def test_an_experiment_by_its_name_has_the_folders_that_its_command_makes(tmp_path: Path) -> None:
     tiny = ["method=random,entropy", "data=digits", "model=digits_cnn", "trainer=digits", "seed=0", *TINY[:1]]
     runs = tmp_path / "runs"

@@ -30,6 +30,7 @@ def test_a_failed_run_is_noted_and_the_others_run(tmp_path: Path) -> None:
     assert (tmp_path / "digits" / "report" / "index.html").exists()
 
 
+@pytest.mark.slow
 def test_the_report_holds_the_table_s_earlier_runs_too(tmp_path: Path) -> None:
     alpl(tmp_path, "-m", *TINY, "acquisition=random", "seed=0,1")
     alpl(tmp_path, "-m", *TINY, "acquisition=margin", "seed=0,1")

@@ -15,6 +15,7 @@ from alpl.pool import Pool
 from alpl.predictions import Need
 
 RUN = ("scale=smoke", "model=retinanet_tiny", "trainer.max_epochs=1", "num_threads=1", "keep_predictions=true")
+SURE_OF_NOTHING = "++model.acquisition.score_thresh=0"  # a network of one epoch
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_features_are_predicted_for_the_candidates_alone(tmp_path: Path) -> None
 
 def test_a_second_look_may_detect_otherwise(tmp_path: Path) -> None:
     again = "+model.selection={_target_: alpl.modules.detector.Suppression, score_thresh: 0.0, max_detections: 5}"
-    result = alpl(tmp_path, *RUN, "acquisition=entropy_then_ccms", "acquisition.ratio=2", again)
+    result = alpl(tmp_path, *RUN, "acquisition=entropy_then_ccms", "acquisition.ratio=2", again, SURE_OF_NOTHING)
     assert result.status == 0, result.err
     cycle = result.run_folder() / "cycle_00" / "predictions"
     rows = torch.from_numpy(np.load(cycle / "unlabeled_1" / "row.npy"))

@@ -134,6 +134,7 @@ def test_training_and_test_scenes_show_different_handwriting():
     assert sum(image in train for image in test) == 0
 
 
+@pytest.mark.slow
 def test_imbalance_makes_late_digits_rare_in_training_only():
     splits = DigitScenes(150, 150, 48, imbalance=100).load()
     train = _all(splits.train_objects, "labels").bincount(minlength=10)

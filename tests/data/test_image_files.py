@@ -80,6 +80,7 @@ def test_a_cached_image_is_not_read_again_and_cannot_be_changed(files, pixels):
         images[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_processes_share_one_cache(files, pixels, start):
     images = _open(files, sum(COUNTS))

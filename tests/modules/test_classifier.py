@@ -134,7 +134,9 @@ def test_nothing_is_given_that_was_not_asked_for(needs, given):
 ])  # fmt: skip
 def test_views_are_provided_where_something_drops(dropout, backbone, views):
     module = _module(dropout=dropout, backbone=backbone)
-    assert module.provides == Need.POSTERIOR | Need.IMAGE_FEATURES | (Need.VIEWS if views else Need.NOTHING)
+    assert module.provides == Need.POSTERIOR | Need.LOGITS | Need.IMAGE_FEATURES | (
+        Need.VIEWS if views else Need.NOTHING
+    )
     assert len(dropouts(module.network)) == (dropout > 0) + (backbone is DroppingBackbone)
 
 

@@ -90,7 +90,7 @@ def test_members_are_asked_once():
 
 def test_what_it_provides():
     assert _ensemble().provides == Need.POSTERIOR | Need.IMAGE_FEATURES | Need.VIEWS
-    assert _member(0).provides == Need.POSTERIOR | Need.IMAGE_FEATURES
+    assert _member(0).provides == Need.POSTERIOR | Need.LOGITS | Need.IMAGE_FEATURES
 
 
 def test_results_are_accuracies_over_all_batches_since_the_last():

@@ -186,7 +186,18 @@ def metrics(run: Path, cycle: int) -> dict:
 
 @pytest.mark.parametrize(
     "extra",
-    [[], ["num_members=2"], ["data.labeled_fraction=0.5", "data.num_workers=1"], ["method=llal"], ["method=elezi"]],
+    [
+        [],
+        *(
+            pytest.param(extra, marks=pytest.mark.slow)
+            for extra in (
+                ["num_members=2"],
+                ["data.labeled_fraction=0.5", "data.num_workers=1"],
+                ["method=llal"],
+                ["method=elezi"],
+            )
+        ),
+    ],
 )
 def test_runs_from_end_to_end_and_twice_the_same(tmp_path: Path, extra: list[str]) -> None:
     first, second = (alpl(tmp_path / name, *RUN, *extra).run_folder() for name in ("first", "second"))
@@ -196,6 +207,7 @@ def test_runs_from_end_to_end_and_twice_the_same(tmp_path: Path, extra: list[str
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_acquisitions_of_whole_images_are_refused_before_training(tmp_path: Path) -> None:
     result = alpl(tmp_path, *RUN, "acquisition=entropy")
     assert result.status == 2 and "predictions must hold one instance an image" in result.err

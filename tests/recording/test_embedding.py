@@ -137,6 +137,7 @@ def test_a_broken_recording_is_refused(tmp_path: Path, name: str, array, message
         Recording.load(tmp_path / "e")
 
 
+@pytest.mark.slow
 def test_a_sweep_that_keeps_features_chooses_the_same_and_its_report_has_the_figure(tmp_path: Path) -> None:
     sweep = ["-m", *TINY, "acquisition=random,entropy"]
     plain, kept = tmp_path / "plain", tmp_path / "kept"

@@ -8,7 +8,9 @@ import torch
 from alpl.data.datamodule import ImageDataModule
 from alpl.data.digits import Digits
 from alpl.errors import ConfigError
+from alpl.labeling import ImagePseudoLabels
 from alpl.labeling.oracle import BenchmarkOracle
+from alpl.learning import Members
 from alpl.pool import Pool
 from alpl.predictions import Need
 from alpl.recording.recording import Recording
@@ -18,7 +20,13 @@ CLASSIFIER = SimpleNamespace(provides=Need.POSTERIOR)
 
 
 def recording(**options):
-    asked = {"informativeness": False, "gallery": 0, "embedding": 0, "pseudo_labels": None} | options
+    asked = {
+        "informativeness": False,
+        "gallery": 0,
+        "embedding": 0,
+        "pseudo_labels": None,
+        "learner": Members(),
+    } | options
     data = ImageDataModule(Digits, torch.nn.Identity(), batch_size=8, seed=0)
     data.setup()
     _, targets = data.take_targets()
@@ -66,6 +74,8 @@ def test_counts_and_balance() -> None:
 def test_pseudo_labels_are_counted_where_they_are_on() -> None:
     record, targets = recording(pseudo_labels=object())
     pool = Pool.create(len(targets), torch.arange(5))
-    assert record.counts(pool, None) == {"num_labeled": 5, "num_pseudo_images": 0, "num_pseudo_objects": 0}
-    pseudo = SimpleNamespace(index=torch.arange(3), image=torch.zeros(8))
-    assert record.counts(pool, pseudo) == {"num_labeled": 5, "num_pseudo_images": 3, "num_pseudo_objects": 8}
+    assert record.counts(pool, None) == {"num_labeled": 5, "num_pseudo_images": 0}
+    labels = targets[5:9].clone()
+    labels[0] = (labels[0] + 1) % 10
+    pseudo = ImagePseudoLabels(torch.arange(5, 9), labels, torch.zeros(4))
+    assert record.counts(pool, pseudo) == {"num_labeled": 5, "num_pseudo_images": 4, "share_pseudo_right": 0.75}

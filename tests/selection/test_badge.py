@@ -21,6 +21,7 @@ def _images(random, number, case):
     return features, probs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["as_written", "as_released"])
 def test_a_thousand_random_cases(first):
     random = torch.Generator().manual_seed(0)
@@ -56,6 +57,7 @@ def test_distances_of_gradients_that_are_never_formed():
     torch.testing.assert_close(space.norms, embedded.square().sum(1))
 
 
+@pytest.mark.slow
 def test_the_chance_of_a_second_pick_is_its_squared_distance():
     # with p = 0.5 twice the gradient is (-0.5, 0.5) h; from the longest, h = 3, squared distances go as (3 - h)^2
     features = torch.tensor([[3.0], [2.0], [1.0], [0.0]])

@@ -22,6 +22,7 @@ def _case(random, number, num_centers, num_classes, width, ties):
     return points[:number], points[number:], probs
 
 
+@pytest.mark.slow
 def test_a_thousand_random_cases():
     random = torch.Generator().manual_seed(0)
     for case in range(1000):

@@ -136,6 +136,7 @@ def test_cosine_is_equation_6_and_7(monkeypatch, tile):
         check(ccms(objects_of(images, 3), empty=empty), slow(images, empty=empty))
 
 
+@pytest.mark.slow
 def test_released_is_what_the_facts_tell():
     draw = random.Random(1)
     for _ in range(1000):
@@ -220,6 +221,7 @@ def test_little_memory_gives_the_same():
         ccms(objects, memory_limit=1000)
 
 
+@pytest.mark.slow
 def test_the_memory_limit_is_kept():
     text = """
 import torch

@@ -73,6 +73,7 @@ def _images(random, number):
     return images
 
 
+@pytest.mark.slow
 def test_a_thousand_random_cases():
     random = torch.Generator().manual_seed(0)
     for case in range(1000):
@@ -181,6 +182,7 @@ for read in (image_mixtures, ClassContexts):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's record of the resident peak")
 def test_the_memory_is_as_stated():
     # as in test_kcenter_limits; three float64 copies of the posterior were 73 MiB

@@ -64,6 +64,7 @@ def test_small_pools_are_solved_to_the_optimum():
         assert objective(*case[:-1], found.index) == pytest.approx(found.objective, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_the_bound_of_the_dual_holds_and_the_search_finds_nearly_every_optimum(monkeypatch):
     """Without the exact solver: never above the optimum, which brute force knows; the choice never below it."""
     monkeypatch.setattr(class_balance, "EXACT_UP_TO", 0)
@@ -191,6 +192,7 @@ def test_classes_that_cannot_be_balanced_do_not_hide_those_that_can(monkeypatch)
     assert float(lack[0]) < -10 and float(lack[1:].abs().max()) < 0.5 and found.gap < 2e-3
 
 
+@pytest.mark.slow
 def test_descents_better_the_rounding_of_the_dual(monkeypatch):
     """The more of them the better, and the same in every run."""
     cost, probs, counts = draw(3000, 30, 0)
@@ -207,6 +209,7 @@ def test_descents_better_the_rounding_of_the_dual(monkeypatch):
     assert values[1] - dual.bound < 0.6 * (first - dual.bound)
 
 
+@pytest.mark.slow
 def test_without_weight_it_is_the_ranking_and_with_much_it_is_balance():
     cost, probs, counts = draw(300, 4, 1)
     targets = class_targets(counts, 40)
@@ -275,6 +278,7 @@ def balanced_kcenter_slowly(features, centers, probs, targets, weight, budget):
     return picks, distances
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(st.data())
 def test_greedy_picks_are_those_of_the_obvious_algorithm(data):
@@ -346,6 +350,7 @@ def test_pseudo_label_choice_by_hand():
     assert pseudo_label_choice(utility, labels, torch.zeros(3), 3).tolist() == [0, 3, 5]
 
 
+@pytest.mark.slow
 @settings(max_examples=1000)
 @given(
     st.lists(st.integers(0, 2), min_size=1, max_size=15), st.lists(st.floats(0, 9), min_size=3, max_size=3), st.data()

@@ -35,6 +35,7 @@ def _cases(number, most):
         yield points[:candidates], points[candidates:], budget, num_outliers
 
 
+@pytest.mark.slow
 def test_small_pools_get_the_least_radius():
     for features, centers, budget, num_outliers in _cases(1000, 6):
         found = core_set(features, centers, budget, num_outliers=num_outliers)
@@ -45,6 +46,7 @@ def test_small_pools_get_the_least_radius():
         assert _covered(features, centers, found.index, num_outliers) == pytest.approx(found.radius, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_large_pools_get_the_greedy_start_and_a_bound_that_holds():
     for features, centers, budget, num_outliers in _cases(1000, 6):
         found = core_set(features, centers, budget, num_outliers=num_outliers, exact_up_to=0)

@@ -198,6 +198,7 @@ def _points(random, metric, number, width):
 DISTANCES = {"euclidean": squared_distances, "cosine": cosine_distances, "symmetric_kl": symmetric_kl}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", DISTANCES)
 def test_a_thousand_random_cases(metric):
     random = torch.Generator().manual_seed(0)

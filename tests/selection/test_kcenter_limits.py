@@ -102,6 +102,7 @@ for case in ("euclidean float32", "euclidean float16", "cosine float32", "symmet
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's record of the resident peak")
 def test_the_memory_limit_is_kept():
     # blocks from 64 KiB on go back to the system once they are freed, so that what is resident is what is in use

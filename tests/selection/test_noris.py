@@ -313,6 +313,7 @@ for metric, aggregation in (("squared_euclidean", "maximum"), ("euclidean", "ave
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's record of the resident peak")
 def test_object_distances_take_the_memory_that_is_stated():
     # as in test_kcenter_limits; three copies of the objects were 44 MiB, five 73
