@@ -15,7 +15,8 @@ class PairSsd(SsdDetector):
     """What the first view shows most clearly, the second has to show where the warp moves it, unlabeled images too."""
 
     def training_step(self, batch, batch_idx):
-        return super().training_step(batch, batch_idx) + self.disagreement(batch)
+        step = super().training_step(batch, batch_idx)
+        return step | {"loss": step["loss"] + self.disagreement(batch)}
 
     def disagreement(self, batch):
         assert batch.second.shape == batch.images.shape and batch.warp.shape == (len(batch.images), 3, 3)
