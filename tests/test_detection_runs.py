@@ -47,7 +47,7 @@ def _wrong(objects: Objects) -> Objects:
 @pytest.mark.parametrize(
     "extra",
     [
-        pytest.param(["model.consistency.pairing=as_written"], id="half"),
+        pytest.param(["model.consistency.pairing=as_written"], id="half", marks=pytest.mark.slow),
         pytest.param(["data.labeled_fraction=random"], id="random", marks=pytest.mark.slow),
         pytest.param(
             ["model._target_=pair_detector.PairSsd", "+data/pair=strong"], id="second_view", marks=pytest.mark.slow

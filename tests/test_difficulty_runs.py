@@ -50,6 +50,7 @@ def test_the_two_stages_of_ppal_run(tmp_path: Path) -> None:
     assert len(rows_of(result.run_folder() / "cycle_00" / "query.csv")) == 8
 
 
+@pytest.mark.slow
 def test_a_run_that_asks_for_no_difficulty_has_none(tmp_path: Path) -> None:
     """And trains to the same weights: nothing is drawn for it."""
     overrides = [*SMALL, "model=retinanet_tiny", "schedule.cycles=1"]

@@ -17,7 +17,7 @@ from alpl.errors import ConfigError
 from alpl.preflight.config import check_config
 
 TABLES = sorted(str(path.relative_to(EXPERIMENTS).with_suffix("")) for path in EXPERIMENTS.rglob("*.yaml"))
-PARTS = ("recipe", "layout", "head", "preprocess")  # what models are made of: tested with them
+PARTS = ("recipe", "layout", "head", "preprocess", "pair")  # what models and data are made of: tested with them
 # Which rows a trial runs; of the tables that are not named here, their first row.
 SAMPLE = {
     "quickstart": [],
@@ -93,6 +93,7 @@ def test_the_page_names_rows_that_are_missing(tmp_path: Path) -> None:
         assert name in page and reason in page
 
 
+@pytest.mark.slow
 def test_a_trial_keeps_the_imbalance_factors_apart(tmp_path: Path) -> None:
     factors = ["data.long_tail.factor=0.1,1", "method=entropy,entropy_balanced"]
     result = alpl(tmp_path, "-m", "+experiment=thesis/table4_1", "scale=smoke_long_tailed", "seed=0", *factors)

@@ -64,6 +64,7 @@ def test_killed_at_random_moments_equals_undisturbed(tmp_path: Path, extra: list
     assert whole.name == killed.name
 
 
+@pytest.mark.slow
 def test_the_same_command_again_does_nothing(tmp_path: Path) -> None:
     overrides = ["acquisition=entropy", "trainer.max_epochs=2", "schedule.cycles=1"]
     harness(tmp_path, 0, 1.0, *overrides)
