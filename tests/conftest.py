@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import torch
 from hypothesis import settings
@@ -12,6 +14,7 @@ collect_ignore_glob = ["benchmarks/*"]  # programs, with imports of their own
 settings.register_profile("alpl", deadline=None, derandomize=True, database=None)
 settings.load_profile("alpl")
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of the processes that tests start: two tests share two cores
 
 
 @pytest.fixture(scope="session")

@@ -161,35 +161,24 @@ def test_the_scoring_row_runs_from_its_command(tmp_path: Path) -> None:
     assert all(row in page for row in printed_rows("table2")) and "box epistemic" in page
 
 
-@pytest.mark.slow
-def test_transfer_and_figure_4_follow_what_was_acquired(tmp_path: Path) -> None:
-    acquire = alpl(
-        tmp_path, "-m", "+experiment=almdn/table4", "scale=smoke", "seed=0", "method=random,almdn_gmm,almdn_eff"
-    )
-    assert acquire.status == 0, acquire.err
-    transfer = alpl(tmp_path, "-m", "+experiment=almdn/table7", "scale=smoke_transfer", "seed=0")
-    assert transfer.status == 0, transfer.err
-    assert len([path for path in transfer.run_folders() if "table7" in str(path)]) == 6
-    page = (tmp_path / "almdn" / "table7" / "report" / "index.html").read_text()
-    assert all(row in page for row in printed_rows("table7"))
-    assert alpl(tmp_path, "-m", "+experiment=almdn/figure4_acquire", "scale=smoke", "seed=0").status == 0
-    replay = alpl(tmp_path, "-m", "+experiment=almdn/figure4", "scale=smoke", "seed=0", "method=replay_almdn_gmm")
-    assert replay.status == 0, replay.err
-    queries = [
-        (folder / "cycle_00" / "query.csv").read_text()
-        for table, row in (("figure4_acquire", "almdn_gmm"), ("figure4", "replay_almdn_gmm"))
-        for folder in (tmp_path / "almdn" / table / row).iterdir()
-    ]
-    assert len(queries) == 2 and queries[0] == queries[1]
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all tables, so that Table 7 finds what Table 4 acquired."""
+    return tmp_path_factory.mktemp("runs")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("table", ["table1", "table2", "table3", "table4", "table5", "table6"])
-def test_all_rows_run_from_one_command(tmp_path: Path, table: str) -> None:
-    result = alpl(tmp_path, "-m", f"+experiment=almdn/{table}", f"scale={TRIALS[table]}", "seed=0")
+@pytest.mark.parametrize("table", ["table1", "table2", "table3", "table4", "table5", "table6", "table7"])
+def test_all_rows_run_from_one_command(runs: Path, table: str) -> None:
+    """The trial's command, but that of Table 1 with one epoch a cycle: what runs does not hang on how long it trains."""
+    short = [] if table == "table1" else ["trainer.max_epochs=1"]
+    result = alpl(runs, "-m", f"+experiment=almdn/{table}", f"scale={TRIALS[table]}", "seed=0", *short)
     assert result.status == 0, result.err
-    assert sorted(folder.parent.name for folder in result.run_folders()) == sorted(methods(table))
-    for folder in result.run_folders():
-        assert (folder / "cycle_01" / "metrics.json").exists(), folder
-    page = (tmp_path / "almdn" / table / "report" / "index.html").read_text()
+    folders = [folder for folder in result.run_folders() if folder.parent.parent.name == table]
+    if table == "table7":
+        assert len(folders) == 6
+    else:
+        assert sorted(folder.parent.name for folder in folders) == sorted(methods(table))
+        assert all((folder / "cycle_01" / "metrics.json").exists() for folder in folders)
+    page = (runs / "almdn" / table / "report" / "index.html").read_text()
     assert all(row in page for row in printed_rows(table))

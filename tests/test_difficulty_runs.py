@@ -84,7 +84,7 @@ def test_objects_of_unlabeled_images_reach_nothing(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.slow
 def test_a_killed_run_leaves_the_same_difficulties(tmp_path: Path) -> None:
-    overrides = [*SMALL, "acquisition=dcus", "model=retinanet_tiny", "schedule.cycles=1", "trainer.max_epochs=6"]
+    overrides = [*SMALL, "acquisition=dcus", "model=retinanet_tiny", "schedule.cycles=1", "trainer.max_epochs=4"]
     overrides += ["checkpoint_every_s=0"]
     assert harness(tmp_path / "whole", 0, 1.0, *overrides)["status"] == 0
     whole = only_run(tmp_path / "whole")

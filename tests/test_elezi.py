@@ -115,9 +115,12 @@ def test_a_row_of_table1_runs_from_its_command(tmp_path: Path) -> None:
     assert (tmp_path / "elezi" / "table1" / "report" / "index.html").exists()
 
 
+SHORT = (*SMOKE, "trainer.max_epochs=1")  # what runs does not hang on how long it trains
+
+
 @pytest.mark.slow
 def test_all_rows_of_table1_run_from_one_command(tmp_path: Path) -> None:
-    result = alpl(tmp_path, "-m", "+experiment=elezi/table1", *SMOKE)
+    result = alpl(tmp_path, "-m", "+experiment=elezi/table1", *SHORT)
     assert result.status == 0, result.err
     assert [folder.parent.name for folder in result.run_folders()] == sorted(methods("table1"))
     for folder in result.run_folders():
@@ -138,7 +141,7 @@ def test_the_other_tables_run(tmp_path: Path, table: str) -> None:
     """Rows that an earlier table has run, too, are not run again; each table runs one at least."""
     chosen = new_rows(table) or methods(table)[:1]
     chosen += sorted(NOT_SWEPT) if table == "table3" else []
-    result = alpl(tmp_path, f"+experiment=elezi/{table}", *SMOKE, f"method={','.join(chosen)}")
+    result = alpl(tmp_path, f"+experiment=elezi/{table}", *SHORT, f"method={','.join(chosen)}")
     assert result.status == 0, result.err
     assert [folder.parent.name for folder in result.run_folders()] == sorted(chosen)
     assert (tmp_path / "elezi" / table / "report" / "index.html").exists()

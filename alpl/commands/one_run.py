@@ -80,7 +80,8 @@ def _run_in(folder: RunFolder, config: DictConfig, stale: str | None, interrupti
     handler = _log_to(folder.path / "run.log") if is_main else logging.NullHandler()
     try:
         if is_main:
-            _describe(folder, config, learning)
+            description = _description(config, learning)
+            _describe(folder, config, description)
             folder.write_error(None)
             progress.say(f"{progress.prefix} | {'goes on' if folder.journal else 'starts'} in {folder.path}")
             if job := slurm_job():
@@ -88,7 +89,7 @@ def _run_in(folder: RunFolder, config: DictConfig, stale: str | None, interrupti
                 progress.say(f"{progress.prefix} | SLURM job {job['job']} on {job['node']}")
             if stale:
                 progress.say(f"{progress.prefix} | took over the lock of {stale}, which is gone")
-            experiment.logger.start(_description(config, learning), folder.path)
+            experiment.logger.start(description, folder.path)
         learning.run()
         if is_main:
             experiment.logger.finish(failed=False)
@@ -125,10 +126,10 @@ def _set_up(folder: RunFolder, config: DictConfig, interruption: Interruption) -
         raise ConfigError(message) from error
 
 
-def _describe(folder: RunFolder, config: DictConfig, learning: ActiveLearning) -> None:
+def _describe(folder: RunFolder, config: DictConfig, description: dict[str, Any]) -> None:
     """Write what the run is, and what it is made with; again at each resumption, as the versions may differ."""
     write_text(folder.path / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    write_json(folder.path / "run.json", _description(config, learning))
+    write_json(folder.path / "run.json", description)
     write_json(folder.path / "environment.json", describe_environment())
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -29,8 +30,12 @@ def planned_sweep() -> dict[str, list[str]]:
     experiment = _experiment()
     if experiment is None:
         return {}
-    name = str(HydraConfig.get().job.config_name)
-    own = hydra.compose(name, overrides=[f"experiment={experiment}"], return_hydra_config=True)
+    return {name: list(values) for name, values in _swept(_place(), experiment).items()}
+
+
+@cache  # the rows of a sweep ask for the same
+def _swept(place: _Place, experiment: str) -> dict[str, list[str]]:
+    own = hydra.compose(place.config_name, overrides=[f"experiment={experiment}"], return_hydra_config=True)
     return values_of(own.hydra.sweeper.get("params") or {})
 
 
@@ -67,7 +72,7 @@ def changes(config: DictConfig) -> list[str]:
     parser = OverridesParser.create()
     given = [(parser.parse_override(text), text) for text in HydraConfig.get().overrides.task]
     kept = [(override, text) for override, text in given if override.get_key_element() in swept]
-    name = str(HydraConfig.get().job.config_name)
+    name = _place().config_name
     try:
         own = hydra.compose(name, overrides=[f"experiment={experiment}", *(text for _, text in kept)])
     except HydraException:  # a schedule, say, that goes with the data set is not there for one that is not planned
@@ -79,6 +84,20 @@ def changes(config: DictConfig) -> list[str]:
         for name in sorted(ours.keys() | theirs.keys())
         if ours.get(name) != theirs.get(name) and name not in _NO_SETTING
     ]
+
+
+class _Place(NamedTuple):
+    """What, with overrides, decides what a composition gives, as long as no file is edited."""
+
+    config_name: str
+    search_path: tuple[str, ...]
+
+
+def _place() -> _Place:
+    hydra_config = HydraConfig.get()
+    return _Place(
+        str(hydra_config.job.config_name), tuple(str(source.path) for source in hydra_config.runtime.config_sources)
+    )
 
 
 def _experiment() -> str | None:

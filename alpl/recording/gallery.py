@@ -68,7 +68,8 @@ def record_gallery(
             entries.append(entry)
             _save_small(images[index], temporary / f"{rank:03d}.jpg")
         about = {"num_queried": query.index.numel(), "values_objects": query.object_utility is not None}
-        write_json(temporary / "gallery.json", about | {"classes": list(classes), "images": entries})
+        about |= {"classes": list(classes), "images": entries}
+        write_json(temporary / "gallery.json", about, indent=None)  # thousands of detections
 
 
 def _check(predictions: Predictions, query: Query) -> None:
@@ -88,14 +89,15 @@ class _Uncertainties:
         counted = values if query.object_utility is None else values[~query.object_utility.isnan()]
         self.others = [column[~column.isnan()].sort().values for column in (counted if len(counted) else values).T]
 
-    def of(self, instance: int) -> dict[str, dict[str, float]]:
-        """Give the value and the share below it of each that is known."""
-        known = zip(UNCERTAINTIES, self.values[instance], self.others, strict=True)
-        return {
-            name: {"value": float(value), "share": round(int(torch.searchsorted(others, value)) / len(others), 4)}
-            for name, value, others in known
-            if not value.isnan() and len(others)
-        }
+    def of(self, here: slice) -> list[dict[str, dict[str, float]]]:
+        """Give for each of these instances the value and the share below it of each that is known."""
+        found: list[dict[str, dict[str, float]]] = [{} for _ in self.values[here]]
+        for name, column, others in zip(UNCERTAINTIES, self.values[here].T.contiguous(), self.others, strict=True):
+            below = torch.searchsorted(others, column).tolist()
+            for entry, value, number in zip(found, column.tolist(), below, strict=True):
+                if not math.isnan(value) and len(others):
+                    entry[name] = {"value": value, "share": round(number / len(others), 4)}
+        return found
 
 
 def _detections(
@@ -112,11 +114,13 @@ def _detections(
     values = [math.nan] * (stop - start) if object_utility is None else object_utility[here].tolist()
     counted = [value for value in values if not math.isnan(value)]
     decided = values.index(max(counted)) if counted else None
+    known = [None] * (stop - start) if uncertainties is None else uncertainties.of(here)
     fields = zip(
         predictions.boxes[here].tolist(),
         predictions.labels[here].tolist(),
         predictions.scores[here].tolist(),
         values,
+        known,
         strict=True,
     )
     return [
@@ -126,9 +130,9 @@ def _detections(
             "score": score,
             "value": None if math.isnan(value) else value,
             "decided": place == decided,
-            **({} if uncertainties is None else {"uncertainties": uncertainties.of(start + place)}),
+            **({} if four is None else {"uncertainties": four}),
         }
-        for place, (box, label, score, value) in enumerate(fields)
+        for place, (box, label, score, value, four) in enumerate(fields)
     ]
 
 
