@@ -67,7 +67,13 @@ def test_table2_is_all_14_aggregations() -> None:
 
 @pytest.mark.parametrize(
     ("table", "initial", "cycles"),
-    [("table2", 2000, 2), ("table3", 2000, 2), ("table4", 2000, 2), ("table5", 5000, 2), ("figure4_acquire", 1000, 9)],
+    [
+        pytest.param("table2", 2000, 2, marks=pytest.mark.slow),
+        ("table3", 2000, 2),
+        pytest.param("table4", 2000, 2, marks=pytest.mark.slow),
+        pytest.param("table5", 5000, 2, marks=pytest.mark.slow),
+        ("figure4_acquire", 1000, 9),
+    ],
 )
 def test_rows_that_query_compose_in_full_and_as_a_trial(table: str, initial: int, cycles: int) -> None:
     for method in methods(table):

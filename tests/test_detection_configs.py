@@ -33,7 +33,14 @@ def test_there_are_detectors() -> None:
 
 
 @pytest.mark.parametrize("model", DETECTORS)
-@pytest.mark.parametrize("data", ["digit_scenes", "voc_folder", "coco2017"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param("digit_scenes", marks=pytest.mark.slow),
+        "voc_folder",
+        pytest.param("coco2017", marks=pytest.mark.slow),
+    ],
+)
 def test_any_detector_meets_any_data(data: str, model: str) -> None:
     config = given(composed(f"data={data}", f"model={model}"))
     check_config(config)

@@ -23,6 +23,7 @@ PRINTED = {
 }
 TABLES = sorted(PRINTED)
 SMOKE = ("scale=smoke", "seed=0")
+SHORT = (*SMOKE, "trainer.max_epochs=1")  # what runs does not hang on how long it trains
 PART = {"_target_": "alpl.modules.consistency.FlipConsistency"}
 WRITTEN = PART | {
     "pairing": "as_written", "pairs": "matched", "compare": "recoded", "detach_targets": True, "ramp": None,
@@ -65,7 +66,7 @@ def test_every_printed_row_is_swept(table: str) -> None:
     assert experiment(table).hydra.sweeper.params.seed == "0,1,2"
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", [TABLES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in TABLES[1:])])
 def test_every_row_composes_in_full_and_as_a_trial(table: str) -> None:
     for method in methods(table):
         full = checked(f"experiment=elezi/{table}", f"method={method}")
@@ -109,13 +110,10 @@ def test_rows_are_what_the_paper_says() -> None:
 
 
 def test_a_row_of_table1_runs_from_its_command(tmp_path: Path) -> None:
-    result = alpl(tmp_path, "-m", "+experiment=elezi/table1", *SMOKE, "method=elezi")
+    result = alpl(tmp_path, "-m", "+experiment=elezi/table1", *SHORT, "method=elezi")
     assert result.status == 0, result.err
     assert [folder.parent.name for folder in result.run_folders()] == ["elezi"]
     assert (tmp_path / "elezi" / "table1" / "report" / "index.html").exists()
-
-
-SHORT = (*SMOKE, "trainer.max_epochs=1")  # what runs does not hang on how long it trains
 
 
 @pytest.mark.slow

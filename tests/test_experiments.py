@@ -2,7 +2,6 @@
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import hydra
 import pytest
@@ -63,19 +62,28 @@ def test_every_run_of_every_sweep_composes(experiment: str) -> None:
             check_config(compose("config", job))
 
 
-# a trial of each paper in the fast part, elezi's in test_elezi.py
-FAST = ("quickstart", "thesis/table3_1", "thesis/table4_1", "almdn/table1", "noris/table7", "ppal/table1")
+# one row of a trial of each paper in the fast part, elezi's in test_elezi.py
+FAST = {
+    "thesis/table4_1": ["data.long_tail.factor=0.3", "method=kcenter_balanced"],
+    "almdn/table1": ["method=head_gmm"],
+    "noris/table7": ["method=noris"],
+    "ppal/table1": ["method=entropy_then_ccms", "trainer.max_epochs=1"],
+}
 
 
-def trials() -> list[Any]:
-    """All but those of which every row is run in test_elezi.py, test_almdn.py and test_almdn_protocol.py."""
-    names = [name for name in TABLES if not name.startswith(("elezi/", "almdn/")) or name in FAST]
-    return [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow]) for name in names]
+@pytest.mark.parametrize("experiment", FAST)
+def test_a_row_of_each_paper_runs_as_a_trial(tmp_path: Path, experiment: str) -> None:
+    runs_as_a_trial(tmp_path, experiment, [*trial_of(experiment)[:3], *FAST[experiment]])
 
 
-@pytest.mark.parametrize("experiment", trials())
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", [name for name in TABLES if not name.startswith(("elezi/", "almdn/"))])
 def test_every_experiment_runs_as_a_trial(tmp_path: Path, experiment: str) -> None:
-    trial = trial_of(experiment)
+    """All but those of which every row is run in test_elezi.py, test_almdn.py and test_almdn_protocol.py."""
+    runs_as_a_trial(tmp_path, experiment, trial_of(experiment))
+
+
+def runs_as_a_trial(tmp_path: Path, experiment: str, trial: list[str]) -> None:
     result = alpl(tmp_path, "-m", *trial)
     assert result.status == 0, result.err
     assert {folder.parent.name for folder in result.run_folders()} == {row_of(job) for job in jobs_of(["-m", *trial])}
@@ -148,6 +156,7 @@ def leaves() -> list[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leaf", leaves())
 def test_every_leaf_composes_and_names_what_exists(leaf: str) -> None:
     register_experiments()

@@ -15,6 +15,7 @@ from alpl.data.sets import ImageSet, Splits
 from alpl.pool import Pool
 
 ALL_BUT_ORACLE = ["random", "least_confidence", "margin", "entropy", "bald", "kcenter", "dispersion"]
+FAST = {("1.0", "random"), ("0.5", "dispersion"), ("0.5", "kcenter")}
 
 
 def scramble(monkeypatch: pytest.MonkeyPatch, kept: torch.Tensor) -> None:
@@ -30,8 +31,14 @@ def scramble(monkeypatch: pytest.MonkeyPatch, kept: torch.Tensor) -> None:
     monkeypatch.setattr(Digits, "load", scrambled)
 
 
-@pytest.mark.parametrize("acquisition", ALL_BUT_ORACLE)
-@pytest.mark.parametrize("fraction", ["1.0", "0.5"])
+@pytest.mark.parametrize(
+    ("fraction", "acquisition"),
+    [
+        pytest.param(fraction, name, marks=[] if (fraction, name) in FAST else [pytest.mark.slow])
+        for fraction in ("1.0", "0.5")
+        for name in ALL_BUT_ORACLE
+    ],
+)
 def test_labels_of_unlabeled_images_reach_nothing(tmp_path: Path, monkeypatch, acquisition: str, fraction: str) -> None:
     overrides = [*TINY, f"acquisition={acquisition}", f"data.labeled_fraction={fraction}", "schedule.cycles=2"]
     true = alpl(tmp_path / "true", *overrides).run_folder()

@@ -75,13 +75,17 @@ def test_a_set_method_has_no_utilities():
         ClassBalanced(KCenter())
 
 
-@pytest.mark.parametrize("name", ["entropy_balanced", "entropy_pseudo_label_balanced", "kcenter_balanced"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("entropy_balanced", marks=pytest.mark.slow), "entropy_pseudo_label_balanced", "kcenter_balanced"],
+)
 def test_they_run(tmp_path, name):
     run = alpl(tmp_path, *TINY, f"acquisition={name}")
     assert run.status == 0, run.err
     assert Pool.load(run.run_folder() / "cycle_01" / "pool.csv").num_labeled == 50
 
 
+@pytest.mark.slow
 def test_bald_runs_balanced(tmp_path):
     assert alpl(tmp_path, *TINY, "acquisition=bald_balanced", "model.network.dropout=0.5").status == 0
 

@@ -110,7 +110,7 @@ def test_every_schedule_goes_on_as_if_undisturbed(tmp_path, view, schedule, inte
     _assert_same_fit(tmp_path, view(), *bombs, schedule=schedule, interval=interval)
 
 
-@pytest.mark.parametrize("epoch", [0, 1, 3, EPOCHS - 1])
+@pytest.mark.parametrize("epoch", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in (1, 3)), EPOCHS - 1])
 @pytest.mark.parametrize(
     "moment", ["on_train_epoch_start", "on_train_batch_start", "on_validation_end", "on_train_epoch_end"]
 )

@@ -38,7 +38,9 @@ def test_the_report_holds_the_table_s_earlier_runs_too(tmp_path: Path) -> None:
     assert ",random," in table and ",margin," in table
 
 
-@pytest.mark.parametrize("launch", ["hydra.sweeper.max_batch_size=1", "hydra.mode=MULTIRUN"])
+@pytest.mark.parametrize(
+    "launch", ["hydra.sweeper.max_batch_size=1", pytest.param("hydra.mode=MULTIRUN", marks=pytest.mark.slow)]
+)
 def test_other_ways_to_sweep(tmp_path: Path, launch: str) -> None:
     result = alpl(tmp_path, "-m", launch, *TINY, "seed=0,1")
     assert result.status == 0 and len(result.run_folders()) == 2

@@ -58,6 +58,7 @@ def test_features_are_predicted_for_the_candidates_alone(tmp_path: Path) -> None
     assert (cycle / "gallery" / "gallery.json").exists()  # drawn from the first look, which has the utilities
 
 
+@pytest.mark.slow
 def test_a_second_look_may_detect_otherwise(tmp_path: Path) -> None:
     again = "+model.selection={_target_: alpl.modules.detector.Suppression, score_thresh: 0.0, max_detections: 5}"
     result = alpl(tmp_path, *RUN, "acquisition=entropy_then_ccms", "acquisition.ratio=2", again, SURE_OF_NOTHING)

@@ -17,6 +17,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 SLOW = {
     "ssd_elezi",
+    "ssd_mixture",
+    "retinanet_entropy_then_ccms",
+    "fcos_entropy",
     "ssd_predicted_loss",
     "faster_rcnn_mixture",
     "retinanet_noris_objects",

@@ -164,6 +164,7 @@ def test_images_without_objects_alone_have_a_loss_of_the_background(make):
     assert loss > 0 and all(bool(p.grad.isfinite().all()) for p in module.parameters() if p.grad is not None)
 
 
+@pytest.mark.slow
 @BOTH
 def test_half_precision_gives_finite_losses_and_exact_anchors(make):
     module, batch = make(), batch_of(images_of(), objects=[objects_of(3, n) for n in range(4)])
@@ -380,8 +381,10 @@ def test_bad_arguments_are_named(make, options, message):
     "options",
     [
         ["model=retinanet_tiny", "acquisition=detection_entropy", "num_members=2"],
-        ["model=fcos_tiny", "acquisition=detection_entropy", "data.labeled_fraction=0.5"],
-        ["model=retinanet_tiny", "acquisition=flip_inconsistency"],
+        pytest.param(
+            ["model=fcos_tiny", "acquisition=detection_entropy", "data.labeled_fraction=0.5"], marks=pytest.mark.slow
+        ),
+        pytest.param(["model=retinanet_tiny", "acquisition=flip_inconsistency"], marks=pytest.mark.slow),
     ],
 )
 def test_runs_from_end_to_end(tmp_path: Path, options: list[str]) -> None:

@@ -389,9 +389,9 @@ RUN = [
 @pytest.mark.parametrize(
     "extra",
     [
-        ["acquisition=detection_entropy", "num_members=2"],
+        pytest.param(["acquisition=detection_entropy", "num_members=2"], marks=pytest.mark.slow),
         ["acquisition=kcenter", "data.labeled_fraction=0.5"],
-        ["acquisition=flip_inconsistency", "model.features=roi"],
+        pytest.param(["acquisition=flip_inconsistency", "model.features=roi"], marks=pytest.mark.slow),
     ],
 )
 def test_runs_from_end_to_end(tmp_path: Path, extra: list[str]) -> None:

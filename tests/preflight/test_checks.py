@@ -102,8 +102,11 @@ def test_what_fits_passes(tmp_path: Path, overrides) -> None:
     "overrides",
     [
         (*TINY, "acquisition=bald"),
-        (*SCENES, "model=ssd_tiny", "acquisition=detection_entropy", "trainer.max_steps=2", "model.scheduler=null",
-         "gallery=0"),
+        pytest.param(
+            (*SCENES, "model=ssd_tiny", "acquisition=detection_entropy", "trainer.max_steps=2", "model.scheduler=null",
+             "gallery=0"),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["classifier", "detector"],
 )  # fmt: skip

@@ -67,6 +67,7 @@ def test_only_rows_that_record_alike_share(rows: tuple[Path, Path]) -> None:
         assert about["processes"] == 1 and not about["config"].keys() & {"acquisition", "schedule", "informativeness"}
 
 
+@pytest.mark.slow
 def test_members_of_an_ensemble_are_shared(tmp_path: Path) -> None:
     on, off = both(tmp_path, ["random", "bald"], "num_members=2", "trainer.max_epochs=1")
     assert contents(row(on, "bald")) == contents(row(off, "bald"))
