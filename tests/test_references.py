@@ -1,4 +1,4 @@
-"""What texts, configs and scripts name of the project is there: a move that forgets one is found here, not by a cluster."""
+"""What texts, configs and scripts name of the project is there: a move that forgot one is found here, on no cluster."""
 
 import importlib
 import re
