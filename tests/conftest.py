@@ -1,25 +1,31 @@
 import os
 
 import pytest
-import torch
 from hypothesis import settings
-
-from alpl.acquisition import Context
-from alpl.pool import Pool
-from alpl.predictions import Form, Posterior, Predictions
 
 collect_ignore_glob = ["benchmarks/*"]  # programs, with imports of their own
 
 # A shared machine is slow at times, and a test that fails must fail again.
 settings.register_profile("alpl", deadline=None, derandomize=True, database=None)
 settings.load_profile("alpl")
-torch.set_num_threads(1)
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of the processes that tests start: two tests share two cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # also in the processes that tests start: two tests share two cores
+
+
+def pytest_collection_modifyitems() -> None:
+    """Keep torch to one thread in the processes that run tests; the one that hands them out needs no torch."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def context_of():
     """Make the context of a classifier's predictions; unlabeled image u has dataset index 2 u + 1."""
+    import torch
+
+    from alpl.acquisition import Context
+    from alpl.pool import Pool
+    from alpl.predictions import Form, Posterior, Predictions
 
     def make(probs=None, *, number=None, budget=1, seed=0, form=Form.SOFTMAX, views=None, **fields):
         number = len(probs) if number is None else number

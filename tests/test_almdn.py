@@ -47,6 +47,7 @@ def test_every_printed_row_is_swept(table: str) -> None:
     assert report.get("trial", "smoke") == TRIALS[table]
 
 
+@pytest.mark.slow
 def test_table2_is_all_14_aggregations() -> None:
     """Each method's types and join are those that its printed name spells."""
     rows = experiment("table2").report.rows
@@ -103,6 +104,7 @@ def test_baselines_run_on_the_mixture_network() -> None:
         assert rows["almdn_ensemble"].num_members == 3 and rows["almdn_ensemble"].model.tested_members == "first"
 
 
+@pytest.mark.slow
 def test_table1_has_single_gaussians_and_mixtures_in_either_head() -> None:
     def components(method: str, data: str) -> tuple[int, int]:
         network = checked("experiment=almdn/table1", f"method={method}", f"data={data}").model.network

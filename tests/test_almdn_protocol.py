@@ -16,6 +16,7 @@ from alpl.networks.vgg import Vgg16ReducedFc
 from alpl.pool import Pool
 
 
+@pytest.mark.slow
 def test_figure4_is_trained_as_llal_trains() -> None:
     """Sec. 4.2: "the same open-source and setting used in [40]", and "the same baseline", a plain SSD."""
     for method in methods("almdn", "figure4"):

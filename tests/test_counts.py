@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import pytest
 from command import TINY, alpl
 from omegaconf import open_dict
 
@@ -11,6 +12,7 @@ from alpl.experiment import make_experiment
 from alpl.pool import Pool
 
 
+@pytest.mark.slow
 def test_labeled_objects_are_counted_without_pseudo_labels(tmp_path: Path) -> None:
     result = alpl(tmp_path, "scale=smoke", "method=random", "trainer.max_epochs=1")
     assert result.status == 0, result.err

@@ -65,7 +65,7 @@ def test_every_run_of_every_sweep_composes(experiment: str) -> None:
 # one row of a trial of each paper in the fast part, elezi's in test_elezi.py
 FAST = {
     "thesis/table4_1": ["data.long_tail.factor=0.3", "method=kcenter_balanced"],
-    "almdn/table1": ["method=head_gmm"],
+    "almdn/table1": ["method=head_gmm", "trainer.max_epochs=1"],
     "noris/table7": ["method=noris"],
     "ppal/table1": ["method=entropy_then_ccms", "trainer.max_epochs=1"],
 }
@@ -92,6 +92,7 @@ def runs_as_a_trial(tmp_path: Path, experiment: str, trial: list[str]) -> None:
     assert (tmp_path / experiment / "report" / "index.html").exists()
 
 
+@pytest.mark.slow
 def test_the_page_names_rows_that_are_missing(tmp_path: Path) -> None:
     spec = OmegaConf.load(EXPERIMENTS / "thesis" / "table3_1.yaml").report
     result = alpl(tmp_path, "-m", "+experiment=thesis/table3_1", "scale=smoke_digits", "seed=0", "method=margin")

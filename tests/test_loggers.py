@@ -174,6 +174,7 @@ def test_a_killed_run_logs_every_point_once(tmp_path: Path) -> None:
     assert [without_times(row) for row in rows if "epoch" in row] == written_epochs(run)
 
 
+@pytest.mark.slow
 def test_the_id_follows_from_the_run(tmp_path: Path) -> None:
     ids = [first_run(alpl(tmp_path / name, *MARGIN).run_folder()).run_id for name in ("first", "second")]
     assert ids[0] == ids[1]
@@ -229,6 +230,7 @@ def test_ending_what_never_began() -> None:
 # --- the files
 
 
+@pytest.mark.slow
 def test_reader_agrees_with_wandbs_own(tmp_path: Path) -> None:
     run = alpl(tmp_path, *MARGIN, "logger.tags=[" + ",".join(f"{n:064d}" for n in range(600)) + "]").run_folder()
     ours = records(run)

@@ -137,6 +137,7 @@ def test_warm_start_continues(tmp_path: Path) -> None:
         assert torch.equal(*weights) == warm
 
 
+@pytest.mark.slow
 def test_initial_weights_are_loaded(tmp_path: Path) -> None:
     run = alpl(tmp_path / "first", *TINY).run_folder()
     still = ["model.optimizer.lr=0", "model.scheduler=null", f"model.weights={run / 'cycle_01' / 'model.pt'}"]

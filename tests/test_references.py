@@ -12,7 +12,7 @@ MODULE = re.compile(r"(?<![\w/.@-])alpl(?:\.[A-Za-z_]\w*)+")
 FILE = re.compile(r"(?<![\w/.<{}-])(?:alpl|conf|tests|experiments|slurm)/[\w./-]+\.(?:py|yaml|csv|md|sbatch)\b")
 # files of runs, of users, and of the installed package, which stand in texts beside those of the repository
 ELSEWHERE = ("alpl/conf/", "alpl/experiments/", "tests/golden/")
-OLD_NAMES = {ROOT / "alpl/config/versions.py", Path(__file__)}  # which name what is no more
+OLD_NAMES = {ROOT / "alpl/config/versions.py", ROOT / "tests/config/test_versions.py", Path(__file__)}
 
 
 def files() -> list[Path]:

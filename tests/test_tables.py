@@ -115,6 +115,7 @@ def test_a_table_that_is_right_has_no_fault(table: Path) -> None:
          "its experiment is of another table: thesis/table5_2, thesis/table5_1.paper.csv"),
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_each_fault_is_found(table: Path, suffix: str, old: str, new: str, fault: str) -> None:
     assert fault in spoil(table, suffix, old, new)
 

@@ -103,7 +103,7 @@ def _assert_same_fit(tmp_path, view, *bombs, **options):
         assert torch.equal(value, expected[name]), name
 
 
-@pytest.mark.parametrize("interval", ["epoch", "step"])
+@pytest.mark.parametrize("interval", ["epoch", pytest.param("step", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("schedule", ["cosine", "milestones"])
 def test_every_schedule_goes_on_as_if_undisturbed(tmp_path, view, schedule, interval):
     bombs = Bomb("on_train_epoch_start", 1), Bomb("on_train_batch_start", 4)

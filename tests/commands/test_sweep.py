@@ -7,17 +7,17 @@ from command import TINY, alpl
 
 
 def test_a_sweep_reports_and_the_same_command_does_nothing(tmp_path: Path) -> None:
-    sweep = ["-m", *TINY, "acquisition=random,dispersion", "seed=0,1"]
+    sweep = ["-m", *TINY, "acquisition=random,dispersion", "seed=1"]
     first = alpl(tmp_path, *sweep)
-    assert first.status == 0 and len(first.run_folders()) == 4
-    assert "a sweep of 4 runs" in first.err and "run 4/4 dispersion digits seed 1 | cycle 2/2" in first.err
-    assert "4 of 4 runs are finished" in first.out
+    assert first.status == 0 and len(first.run_folders()) == 2
+    assert "a sweep of 2 runs" in first.err and "run 2/2 dispersion digits seed 1 | cycle 2/2" in first.err
+    assert "2 of 2 runs are finished" in first.out
     report = tmp_path / "digits" / "report"
     assert {"index.html", "table.csv", "table.md", "curves_digits.png"} <= {path.name for path in report.iterdir()}
     assert f"report: {report / 'index.html'}" in first.out
     models = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pt")}
     second = alpl(tmp_path, *sweep)
-    assert second.status == 0 and second.err.count("finished already") == 4
+    assert second.status == 0 and second.err.count("finished already") == 2
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pt")} == models
 
 

@@ -68,6 +68,7 @@ def test_a_second_look_may_detect_otherwise(tmp_path: Path) -> None:
     assert rows.bincount().max() <= 5 < torch.from_numpy(np.load(cycle / "unlabeled" / "row.npy")).bincount().max()
 
 
+@pytest.mark.slow
 def test_random_candidates_need_no_first_prediction(tmp_path: Path) -> None:
     result = alpl(tmp_path, *RUN, "acquisition=random_then_ccms")
     assert result.status == 0, result.err

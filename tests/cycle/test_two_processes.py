@@ -1,5 +1,6 @@
 """Stages of an acquisition, two models and a partner under DDP: two processes leave one whole run."""
 
+import csv
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from alpl.acquisition import Query
+from alpl.callbacks.class_difficulty import DIFFICULTY
 from alpl.labeling import AbstractPseudoLabels
 from alpl.pool import Pool
 
@@ -66,3 +68,14 @@ def test_stages_of_an_acquisition(tmp_path: Path) -> None:
     assert _stages(run, 0) == ["fit", "test", "predict", "narrow", "predict_1", "select"]
     candidates = sorted(Query.load(run / "cycle_00" / "candidates.csv").index.tolist())
     assert _index(run, "unlabeled_1") == candidates and len(candidates) == 16
+
+
+def test_class_difficulty_and_a_second_view(tmp_path: Path) -> None:
+    """Positives of both processes count: each labeled image is matched on one of them, every epoch."""
+    scenes = ("scale=smoke", "model._target_=pair_detector.PairSsd", "+data/pair=strong", "trainer.max_epochs=2")
+    run = _run(tmp_path, *scenes, "acquisition=dcus", "data.labeled_fraction=0.5")
+    assert _stages(run, 0) == ["fit", "test", "predict", "select"]
+    with (run / "cycle_00" / DIFFICULTY).open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["class"] for row in rows] == [str(digit) for digit in range(10)]
+    assert all(0 < float(row["difficulty"]) <= 1 for row in rows) and sum(int(row["positives"]) for row in rows) > 0

@@ -82,6 +82,7 @@ def test_two_models(tmp_path: Path) -> None:
     assert (run / "cycle_00" / "model.pt").read_bytes() != (run / "cycle_00" / "model_1.pt").read_bytes()
 
 
+@pytest.mark.slow
 def test_without_pseudo_labels_the_student_is_an_ensembles_second_member(tmp_path: Path) -> None:
     still = (*RUN[4:], "schedule.cycles=1")
     none = (

@@ -329,6 +329,7 @@ def test_every_head_fits_every_detector_that_has_one(head, model):
     assert {path.stem for path in (CONF / "model" / "head").glob("*.yaml")} == set(HEADS)
 
 
+@pytest.mark.slow
 def test_every_model_with_a_mixture_is_complete():
     names = {path.stem for path in (CONF / "model").glob("*.yaml") if {"gmm", "eff"} & set(path.stem.split("_"))}
     assert {"ssd300_vgg16_gmm", "ssd300_vgg16_eff_coco", "ssd300_vgg16_gmm_as_released", "ssd_tiny_eff"} < names

@@ -368,7 +368,10 @@ def test_arguments_that_cannot_work():
         Ssd(partial(TinySsd, widths=(8, 16)), 3, (4,) * 4)
 
 
-@pytest.mark.parametrize("backbone", [TinySsd, partial(ResNetSsd, 34), Vgg16ReducedFc])
+@pytest.mark.parametrize(
+    "backbone",
+    [TinySsd, *(pytest.param(one, marks=pytest.mark.slow) for one in (partial(ResNetSsd, 34), Vgg16ReducedFc))],
+)
 def test_every_parameter_has_a_gradient(backbone):
     torch.manual_seed(0)
     number = 4 if backbone is TinySsd else 6

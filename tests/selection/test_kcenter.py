@@ -220,7 +220,7 @@ def test_a_thousand_random_cases(metric):
 
 @pytest.mark.parametrize("metric", DISTANCES)
 @pytest.mark.parametrize("kind", ["spread", "clusters", "duplicates"])
-@pytest.mark.parametrize("num_centers", [0, 300, 1500])
+@pytest.mark.parametrize("num_centers", [0, 300, pytest.param(1500, marks=pytest.mark.slow)])
 def test_many_candidates(metric, kind, num_centers):
     random = torch.Generator().manual_seed(1)
     points = torch.randn(3000 + num_centers, 10, generator=random)

@@ -119,7 +119,7 @@ def random_samples(draw, number):
 
 
 @pytest.mark.parametrize("variant", ["sum", "max", "sum_equation_7", "max_equation_8"])
-@pytest.mark.parametrize("shape", ["gaussian", "linear"])
+@pytest.mark.parametrize("shape", ["gaussian", pytest.param("linear", marks=pytest.mark.slow)])
 def test_same_as_the_loops(variant, shape):
     draw = random.Random(0)
     for _ in range(1000):
@@ -205,7 +205,10 @@ METRICS = ["squared_euclidean", "euclidean", "cosine"]
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("aggregation", ["maximum", "average"])
-@pytest.mark.parametrize("empty", ["image", "typical", "typical, no image features"])
+@pytest.mark.parametrize(
+    "empty",
+    ["image", *(pytest.param(each, marks=pytest.mark.slow) for each in ("typical", "typical, no image features"))],
+)
 def test_object_distances_are_equation_9_and_10_and_those_of_table_4(metric, aggregation, empty):
     draw = random.Random(0)
     for _ in range(170):  # 18 times: 3060 cases

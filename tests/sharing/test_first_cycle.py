@@ -32,10 +32,10 @@ def both(folder: Path, names: list[str], *overrides: str) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return both(tmp_path_factory.mktemp("rows"), ["random", "entropy", "dispersion", "margin"])
+    return both(tmp_path_factory.mktemp("rows"), ["random", "dispersion", "margin"])
 
 
-@pytest.mark.parametrize("name", ["random", "entropy", "dispersion", "margin"])
+@pytest.mark.parametrize("name", ["random", "dispersion", "margin"])
 def test_a_row_leaves_what_it_leaves_alone(rows: tuple[Path, Path], name: str) -> None:
     on, off = row(rows[0], name), row(rows[1], name)
     assert contents(on) == contents(off) and on.name == off.name
@@ -46,8 +46,8 @@ def test_a_row_leaves_what_it_leaves_alone(rows: tuple[Path, Path], name: str) -
 
 
 def test_the_journal_tells_who_trained_and_who_took(rows: tuple[Path, Path]) -> None:
-    product = taken(row(rows[0], "entropy"))
-    assert product["fit"] == product["test"] == taken(row(rows[0], "margin"))["fit"]
+    product = taken(row(rows[0], "margin"))
+    assert product["fit"] == product["test"]
     assert taken(row(rows[0], "random")) == {} == taken(row(rows[0], "dispersion"))
     used = {name: json.loads((row(rows[0], name) / USED).read_text())["first_cycle"] for name in ("random", "margin")}
     assert used["random"]["product"] == product["fit"] and not used["random"]["taken"]

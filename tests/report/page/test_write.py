@@ -118,6 +118,7 @@ def test_names_cannot_bring_markup_into_the_page(tmp_path):
     assert evil in page.text
 
 
+@pytest.mark.slow
 def test_names_that_give_the_same_file_name_keep_apart(tmp_path):
     for row in ("a b", "a-b", "a+b"):
         make_run(tmp_path / "runs", "t", row, informativeness=True)
