@@ -90,15 +90,18 @@ def test_as_an_array(cluster: Cluster, local: Result, tmp_path: Path) -> None:
 
 
 def _disturb(cluster: Cluster, runs: Path) -> tuple[Path, list[Path]]:
-    """Kill the first run that is found in a fit, requeue the second, warn the third that its time is up."""
+    """Kill the first run that is found in a fit, requeue the second, warn the array's last one that its time is up.
+
+    The last one, as its own number is the whole array's, too.
+    """
     seen: list[Path] = []
-    for act in (
-        lambda job: cluster.command("scancel", "--signal=KILL", job),
-        lambda job: cluster.command("scontrol", "requeue", job),
-        lambda job: _warn(cluster, job),
+    for act, is_last in (
+        (lambda job: cluster.command("scancel", "--signal=KILL", job), False),
+        (lambda job: cluster.command("scontrol", "requeue", job), False),
+        (lambda job: _warn(cluster, job), True),
     ):
-        _until(lambda: bool(_in_fit(runs, seen)), "a job is in a fit")
-        seen.append(_in_fit(runs, seen)[0])
+        _until(lambda: bool(_in_fit(runs, seen, is_last)), "a job is in a fit")  # noqa: B023
+        seen.append(_in_fit(runs, seen, is_last)[0])
         act(_job(seen[-1]))
     return seen[0], seen[1:]
 
@@ -109,8 +112,9 @@ def _warn(cluster: Cluster, job: str) -> None:
         cluster.command("scancel", "--signal=USR2", job, timeout=3)
 
 
-def _in_fit(runs: Path, seen: list[Path]) -> list[Path]:
+def _in_fit(runs: Path, seen: list[Path], is_last: bool) -> list[Path]:
     fits = [path.parent.parent for path in runs.rglob("cycle_00/fit_0.ckpt")]
+    fits = [run for run in fits if _job(run).endswith(f"_{NUM_RUNS - 1}") == is_last]
     return [run for run in fits if run not in seen and not RunFolder(run).is_finished]
 
 
