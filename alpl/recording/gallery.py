@@ -67,8 +67,8 @@ def record_gallery(
             entry["detections"] = _detections(predictions, index, query.object_utility, uncertainties)
             entries.append(entry)
             _save_small(images[index], temporary / f"{rank:03d}.jpg")
-        about = {"num_queried": query.index.numel(), "values_objects": query.object_utility is not None}
-        about |= {"classes": list(classes), "images": entries}
+        about: dict[str, Any] = {"num_queried": query.index.numel(), "classes": list(classes), "images": entries}
+        about["values_objects"] = query.object_utility is not None
         write_json(temporary / "gallery.json", about, indent=None)  # thousands of detections
 
 
