@@ -104,7 +104,7 @@ def test_killed_at_random_moments_equals_undisturbed(tmp_path: Path) -> None:
     assert harness(tmp_path / "whole", 0, 1.0, *overrides)["status"] == 0
     whole = only_run(tmp_path / "whole")
     seconds = sum(entry.get("seconds", 0) for entry in RunFolder(whole).journal)
-    outcome = harness(tmp_path / "killed", 4, seconds / 4, *overrides)
+    outcome = harness(tmp_path / "killed", 5, seconds / 5, *overrides)
     killed = only_run(tmp_path / "killed")
     assert outcome["status"] == 0 and outcome["killed"] >= 2 and outcome["killed_in_fit"], outcome
     assert contents(killed).keys() == contents(whole).keys()

@@ -14,7 +14,7 @@ import pytest
 from alpl.runs.run_folder import RunFolder
 
 HARNESS = Path(__file__).parent / "kill_harness.py"
-NUM_KILLS = int(os.environ.get("ALPL_TEST_KILLS", "5"))
+NUM_KILLS = int(os.environ.get("ALPL_TEST_KILLS", "8"))
 
 # What differs by nature: seconds, the machine's answer to "when".
 TIMED = {"journal.jsonl", "run.log", "environment.json", "cost.json", "lock"}

@@ -137,7 +137,7 @@ def test_killed_at_random_moments_equals_undisturbed(tmp_path: Path, extra: list
     assert len(epochs_of(whole, 0)) < 40
     journal = [json.loads(line) for line in (whole / "journal.jsonl").read_text().splitlines()]
     seconds = sum(entry.get("seconds", 0) for entry in journal)
-    outcome = harness(tmp_path / "killed", 4, seconds / 4, *overrides)
+    outcome = harness(tmp_path / "killed", 6, seconds / 6, *overrides)
     killed = only_run(tmp_path / "killed")
     assert outcome["status"] == 0 and outcome["killed"] >= 2 and outcome["killed_in_fit"], outcome
     assert contents(killed).keys() == contents(whole).keys()
