@@ -20,7 +20,6 @@ from alpl.commands.messages import USER_ERRORS, let_errors_through, one_line, re
 from alpl.commands.run_names import run_path
 from alpl.commands.sweep import Outcome, clearer, end_broken_sweep, in_sweep, job_number, write_outcome
 from alpl.config.compose import CONF, register_experiments, with_default_group
-from alpl.machine.imports import uncollected
 from alpl.machine.progress import quiet_libraries
 from alpl.runs.run_folder import not_writable
 
@@ -76,8 +75,7 @@ def _run_job(config: DictConfig) -> None:
 
 
 def _run(config: DictConfig) -> None:
-    with uncollected():
-        from alpl.commands.one_run import run_experiment  # here: it brings torch and Lightning, seconds of a processor
+    from alpl.commands.one_run import run_experiment  # here: it brings torch and Lightning, seconds of a processor
 
     quiet_libraries()  # not before: Lightning sets how much it says when it is imported
     run_experiment(config)

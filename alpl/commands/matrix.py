@@ -17,7 +17,6 @@ from alpl.commands.matrix_page import write_pages
 from alpl.commands.messages import one_line
 from alpl.config.compose import CONF
 from alpl.errors import ConfigError
-from alpl.machine.imports import uncollected
 from alpl.machine.progress import quiet_libraries
 
 
@@ -68,8 +67,7 @@ def sample(cells: Sequence[Cell], number: int, seed: int) -> list[Cell]:
 def cli(arguments: Sequence[str] | None = None) -> None:
     """Run the command; exit with 0, with 1 where a cell failed that should have run, with 2 where it is refused."""
     options = _parser().parse_args(arguments)
-    with uncollected():
-        from alpl.commands.matrix_plan import plan  # here: it brings torch, which --help needs not
+    from alpl.commands.matrix_plan import plan  # here: it brings torch, which --help needs not
 
     quiet_libraries()
     try:

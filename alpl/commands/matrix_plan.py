@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import final
 
 import torch
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
 from alpl.acquisition.base import AbstractAcquisition
 from alpl.commands.matrix_cells import Cell, Column
@@ -106,7 +103,6 @@ class _Plan:
     def __init__(self, column: Column, shared: _Shared) -> None:
         self._column, self._shared = column, shared
         self._made: dict[tuple[str, ...], _Parts | None] = {}
-        self._plain: DictConfig | None = None
 
     def cells(self, leaves: Mapping[str, DictConfig]) -> list[Cell]:
         """Check them."""
@@ -163,30 +159,17 @@ class _Plan:
         """Make the parts with a remedy; None where the model does not take it."""
         if remedy not in self._made:
             try:
-                self._made[remedy] = _make(self._config(remedy), self._shared)
+                self._made[remedy] = _make((*self._column.overrides, *remedy), self._shared)
             except (ConfigError, HydraException):
                 if not remedy:
                     raise
                 self._made[remedy] = None
         return self._made[remedy]
 
-    def _config(self, remedy: tuple[str, ...]) -> DictConfig:
-        """Compose the model's config with a remedy; plain values are set in the config without it, as Hydra does."""
-        if any((CONF / text.partition("=")[0]).is_dir() for text in remedy):
-            return composed([*self._column.overrides, *remedy, "acquisition=random"])
-        if self._plain is None:
-            self._plain = composed([*self._column.overrides, "acquisition=random"])
-        config = deepcopy(self._plain)
-        for override in OverridesParser.create().parse_overrides(list(remedy)):
-            try:
-                OmegaConf.update(config, override.key_or_group, override.value())
-            except OmegaConfBaseException as error:
-                raise ConfigError(one_line(error)) from error
-        return config
 
-
-def _make(config: DictConfig, shared: _Shared) -> _Parts:
-    """Make parts and module; with data that was read before where it is the same."""
+def _make(overrides: Sequence[str], shared: _Shared) -> _Parts:
+    """Make config, parts and module; with data that was read before where it is the same."""
+    config = composed([*overrides, "acquisition=random"])
     check_config(config)
     experiment = make_experiment(config)
     text = OmegaConf.to_yaml(config.data, resolve=True)
