@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias, final, get_args
 
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 
 from alpl.boxes.objects import AbstractDetectionSource, DetectionSplits, Objects, ObjectTable
-from alpl.data.image_files import ImageFiles, read_size
+from alpl.data.image_files import ImageFiles, is_sideways, read_size
 from alpl.errors import ConfigError, DataError
 from alpl.machine.processes import rank
 
@@ -30,6 +31,7 @@ the last two."""
 
 SLACK = 1.0  # pixels that a box may stick out, e.g. because someone counted from 0; it is clipped
 NUM_NAMED = 10  # problems that an error names one by one
+NUM_ALIKE = 3  # files that are named of those with the same problem
 NUM_THREADS = 8  # for reading headers: mostly waiting for the disk
 
 
@@ -113,11 +115,15 @@ class Policy(NamedTuple):
         bad: see :data:`Bad`.
         verify_images: decode every image once; else only its header is read.
         cache_bytes: budget for decoded images, training images first; see :class:`ImageFiles`.
+        max_megapixels: of an image; larger ones are a problem.
+        allow_lost: classes that may lose all their training objects where bad ones are skipped.
     """
 
     bad: Bad = "error"
     verify_images: bool = False
     cache_bytes: int = 0
+    max_megapixels: float = 100.0
+    allow_lost: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raise a ConfigError where a value is out of range."""
@@ -125,6 +131,8 @@ class Policy(NamedTuple):
             raise ConfigError(f"bad must be one of {', '.join(get_args(Bad))}, got {self.bad!r}")
         if self.cache_bytes < 0:
             raise ConfigError(f"cache_bytes must be >= 0, got {self.cache_bytes}")
+        if not self.max_megapixels > 0:
+            raise ConfigError(f"max_megapixels must be > 0, got {self.max_megapixels!r}")
 
 
 class AbstractAnnotatedFiles(AbstractDetectionSource):
@@ -134,13 +142,24 @@ class AbstractAnnotatedFiles(AbstractDetectionSource):
         bad: what is done about bad annotations; see :data:`Bad`.
         verify_images: decode every image before training.
         cache_bytes: budget for decoded images; see :class:`alpl.data.image_files.ImageFiles`.
+        max_megapixels: an image with more is a problem: a file of kilobytes may decode to gigabytes.
+        allow_lost: classes that may lose all their training objects where ``bad`` skips them; for others that is an
+            error of its own.
 
     Raises:
         ConfigError: a value is out of range.
     """
 
-    def __init__(self, *, bad: Bad = "error", verify_images: bool = False, cache_bytes: int = 0) -> None:
-        self.policy = Policy(bad, verify_images, cache_bytes)
+    def __init__(
+        self,
+        *,
+        bad: Bad = "error",
+        verify_images: bool = False,
+        cache_bytes: int = 0,
+        max_megapixels: float = 100.0,
+        allow_lost: Sequence[str] = (),
+    ) -> None:
+        self.policy = Policy(bad, verify_images, cache_bytes, max_megapixels, tuple(allow_lost))
         self.policy.check()
 
 
@@ -166,12 +185,14 @@ def make_splits(
         if not split.names:
             raise DataError(f"{name}: the {split.split} split lists no image")
     _find_repeats(train, test)
-    checked = [_Checked(split, classes, policy.verify_images) for split in (train, test)]
+    checked = [_Checked(split, classes, policy) for split in (train, test)]
     _judge(name, [problem for each in checked for problem in each.problems()], policy.bad)
     left_out = [each.left_out(policy.bad) for each in checked]
     for split, out in zip((train, test), left_out, strict=True):
         if out.all():
             raise DataError(f"{name}: every image of the {split.split} split has a problem, so that none is left")
+    for each, out in zip(checked, left_out, strict=True):
+        each.check_floor(name, ~out, policy)
     pool = checked[0].images(np.ones(len(train.names), dtype=bool), policy.cache_bytes)
     rest = policy.cache_bytes - min(policy.cache_bytes, 3 * int(pool.sizes.prod(1).sum()))
     return DetectionSplits(
@@ -201,16 +222,25 @@ def _judge(name: str, problems: list[Problem], bad: Bad) -> None:
 
 
 def _lines(problems: list[Problem]) -> list[str]:
-    """Write a line a problem; boxes of one unknown class share a line, at the place of the first."""
+    """Write a line a problem; boxes of one unknown class, and what is wrong with many files alike, share one.
+
+    It stands at the place of the first.
+    """
     counts = Counter(problem.unknown_class for problem in problems)
+    alike: dict[str, list[str]] = {}
+    for problem in problems:
+        alike.setdefault(problem.what, []).append(problem.file)
     lines: dict[int | str, str] = {}
     for number, problem in enumerate(problems):
-        name = problem.unknown_class
-        if name is None or counts[name] == 1:
-            lines[number] = str(problem)
-        else:
+        name, files = problem.unknown_class, alike[problem.what]
+        if name is not None and counts[name] > 1:
             what = f"{counts[name]} boxes are of the unknown class {name!r}, the first in {problem.file}"
             lines.setdefault(name, what)
+        elif len(files) > NUM_ALIKE:
+            shown = ", ".join(list(dict.fromkeys(files))[:NUM_ALIKE])
+            lines.setdefault(problem.what, f"{len(files)} times, in {shown} and others: {problem.what}")
+        else:
+            lines[number] = str(problem)
     return list(lines.values())
 
 
@@ -235,19 +265,21 @@ class _Checked:
     ``Int64[I]`` (-1 where unknown), ``strange`` the names of unknown classes by the positions of their boxes.
     """
 
-    def __init__(self, split: Annotations, classes: Sequence[str], verify: bool) -> None:
+    def __init__(self, split: Annotations, classes: Sequence[str], policy: Policy) -> None:
         self.split = split
+        self.names = tuple(classes)
         self.row = np.array(split.row, dtype=np.int64)
         self.sizes = np.zeros((len(split.names), 2), dtype=np.int64)
-        self._check_images(verify)
+        self._check_images(policy)
         label_of = {name: label for label, name in enumerate(classes)}
         self.labels = np.array([label_of.get(name, -1) for name in split.classes], dtype=np.int64)
         self._check_boxes()
 
-    def _check_images(self, verify: bool) -> None:
+    def _check_images(self, policy: Policy) -> None:
         split = self.split
+        read = partial(read_size, decode=policy.verify_images, max_megapixels=policy.max_megapixels)
         with ThreadPoolExecutor(NUM_THREADS) as threads:
-            found = list(threads.map(lambda path: read_size(path, decode=verify), split.paths))
+            found = list(threads.map(read, split.paths))
         for row, (size, stated) in enumerate(zip(found, split.stated_sizes, strict=True)):
             if isinstance(size, str):
                 split.fault(row, split.paths[row], size)
@@ -255,6 +287,8 @@ class _Checked:
             self.sizes[row] = size
             if stated is not None and stated != size:
                 what = f"has {size[1]} x {size[0]} pixels, but {stated[1]} x {stated[0]} in {split.files[row]}"
+                if stated == size[::-1] and is_sideways(split.paths[row]):
+                    what += ": EXIF turns it, and the boxes are of the image before the turn"
                 split.fault(row, split.paths[row], what)
 
     def _check_boxes(self) -> None:
@@ -298,9 +332,40 @@ class _Checked:
         """``Bool[N]``: the images that are not used."""
         out = np.zeros(len(self.split.names), dtype=bool)
         out[list(self.split.image_faults)] = True
+        bad_boxes = np.zeros(len(self.row), dtype=bool)
+        bad_boxes[list(self.split.box_faults)] = True
         if bad == "skip_images":
-            out[self.row[list(self.split.box_faults)]] = True
+            out[self.row[bad_boxes]] = True
+        else:  # an image that loses all its boxes is not one without objects
+            counts = [np.bincount(rows, minlength=len(out)) for rows in (self.row, self.row[bad_boxes])]
+            out |= (counts[0] > 0) & (counts[0] == counts[1])
         return out
+
+    def check_floor(self, name: str, kept: np.ndarray, policy: Policy) -> None:
+        """Make sure that skipping leaves something of the split, and of each class that is trained on.
+
+        Raises:
+            DataError: it does not.
+        """
+        split = self.split
+        good = kept[self.row]
+        good[list(split.box_faults)] = False
+        if len(good) and not good.any():
+            raise DataError(
+                f"{name}: no object is left in the {split.split} split: all {len(good)} have problems "
+                f"(bad={policy.bad})"
+            )
+        if not len(good) and rank() == 0:
+            logging.getLogger("alpl").warning("%s: the annotations of the %s split hold no object", name, split.split)
+        if split.split != "train":
+            return
+        written, left = Counter(split.classes), {split.classes[box] for box in good.nonzero()[0].tolist()}
+        for lost in self.names:
+            if written[lost] and lost not in left and lost not in policy.allow_lost:
+                raise DataError(
+                    f"{name}: class {lost!r} loses all {written[lost]} objects of the {split.split} split "
+                    f"(bad={policy.bad}); data.source.allow_lost=[{lost}] goes on without them"
+                )
 
     def images(self, kept: np.ndarray, cache_bytes: int) -> ImageFiles:
         """Give the images where ``kept`` (``Bool[N]``)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, final, get_args
@@ -13,6 +14,7 @@ from alpl.data.annotations import AbstractAnnotatedFiles, Annotations, Bad, Prob
 from alpl.errors import ConfigError, DataError
 
 TEST = "val2017"  # 5,000 images, of which none is in train2014 or train2017
+_MOST = 1e9  # pixels, of any coordinate; false for what is not a number
 KEYS = ("images", "annotations", "categories")
 
 Listing: TypeAlias = Literal["as_written", "as_released"]
@@ -32,6 +34,7 @@ class _AbstractCOCO(AbstractAnnotatedFiles):
     Args:
         listing: which training images, in which order; see :data:`Listing`.
         crowds: what crowds are in training; see :data:`Crowds`.
+        outside: read images that the annotations name outside of their folder (absolute paths, ``../``).
         options: see :class:`alpl.data.annotations.AbstractAnnotatedFiles`.
 
     Raises:
@@ -44,8 +47,11 @@ class _AbstractCOCO(AbstractAnnotatedFiles):
     """The file of annotations and the folder of images; a subclass sets both splits."""
     test: tuple[Path, Path]
 
-    def __init__(self, *, listing: Listing = "as_written", crowds: Crowds = "as_written", **options: Any) -> None:
+    def __init__(
+        self, *, listing: Listing = "as_written", crowds: Crowds = "as_written", outside: bool = False, **options: Any
+    ) -> None:
         super().__init__(**options)
+        self.outside = outside
         for name, value, allowed in (("listing", listing, get_args(Listing)), ("crowds", crowds, get_args(Crowds))):
             if value not in allowed:
                 raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
@@ -59,10 +65,10 @@ class _AbstractCOCO(AbstractAnnotatedFiles):
         Raises:
             DataError: files are missing, or annotations are bad and not to be skipped.
         """
-        train, classes = _read(*self.train, "train", self.listing)
+        train, classes = _read(*self.train, "train", self.listing, outside=self.outside)
         if self.crowds == "as_released":
             train.difficult = bytearray(len(train.difficult))
-        test, _ = _read(*self.test, "test", "as_written")
+        test, _ = _read(*self.test, "test", "as_written", outside=self.outside)
         return make_splits(self.name, train, test, classes, self.policy)
 
 
@@ -141,29 +147,30 @@ class _Box(NamedTuple):
     crowd: Any
 
 
-def _read(file: Path, folder: Path, split: str, listing: str) -> tuple[Annotations, list[str]]:
+def _read(file: Path, folder: Path, split: str, listing: str, *, outside: bool) -> tuple[Annotations, list[str]]:
     """Read a split; give it and its classes."""
     content = _parse(file)
     _check_categories(file, content["categories"])
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder of images")
-    names = {each["id"]: str(each["name"]) for each in content["categories"]}
     images, boxes = content["images"], content["annotations"]
+    categories = _without_supercategory(content["categories"], boxes)
+    names = {_id(each["id"]): str(each["name"]) for each in categories}
     if listing == "as_released":
         images = _by_first_annotation(images, boxes)
     result = Annotations(split)
     rows: dict[Any, int] = {}
     for image in images:
-        _add_image(image, file, folder, rows, result)
+        _add_image(image, file, folder, rows, result, outside=outside)
     for box in boxes:
         _add_box(box, file, rows, names, result)
-    return result, [names[key] for key in sorted(names)]
+    return result, [names[key] for key in sorted(names, key=lambda key: (isinstance(key, str), key))]
 
 
 def _parse(file: Path) -> dict[str, Any]:
     """Read the JSON; segmentations, most of the file, are dropped while it is parsed."""
     try:
-        with file.open(encoding="utf-8") as stream:
+        with file.open(encoding="utf-8-sig") as stream:
             content = json.load(stream, object_hook=_compact)
     except OSError as error:
         raise DataError(f"{file}: the annotations cannot be read: {error}") from error
@@ -178,49 +185,101 @@ def _parse(file: Path) -> dict[str, Any]:
 
 
 def _check_categories(file: Path, categories: list[Any]) -> None:
-    for key, kind in (("id", int), ("name", str)):
+    for key, kind, is_one in (
+        ("id", "numbers or texts", _is_id),
+        ("name", "texts", lambda name: isinstance(name, str)),
+    ):
         values = [each.get(key) if isinstance(each, dict) else None for each in categories]
-        if not values or not all(isinstance(each, kind) for each in values) or len(set(values)) != len(values):
-            raise DataError(f"{file}: the categories must have different {key}s ({kind.__name__}), got {values[:10]}")
+        if not values or not all(map(is_one, values)) or len({_id(each) for each in values}) != len(values):
+            raise DataError(f"{file}: the categories must have different {key}s ({kind}), got {str(values[:10])[:200]}")
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, (int, str)) and not isinstance(value, bool)
+
+
+def _id(value: Any) -> Any:
+    """Give an id as the number that it may be written as: some tools write them as texts."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+
+
+def _without_supercategory(categories: list[Any], boxes: list[Any]) -> list[Any]:
+    """Leave out what Roboflow writes first: the others' supercategory, with id 0, of which there is no object."""
+    above = {each.get("supercategory") for each in categories if _id(each["id"]) != 0}
+    used = {_id(box.category) for box in boxes if isinstance(box, _Box) and _is_id(box.category)}
+    return [each for each in categories if _id(each["id"]) != 0 or 0 in used or above != {each["name"]}]
 
 
 def _compact(value: dict[str, Any]) -> Any:
     if "image_id" in value and "category_id" in value:
-        return _Box(value["image_id"], value["category_id"], value.get("bbox"), value.get("iscrowd", 0))
+        box = value["bbox"] if "bbox" in value else _box_of(value.get("segmentation"))
+        return _Box(value["image_id"], value["category_id"], box, value.get("iscrowd", 0))
     return value
 
 
+def _box_of(polygons: Any) -> list[float] | None:
+    """Give the box (left, top, width, height) around polygons, where an annotation has none; None for anything else."""
+    if not isinstance(polygons, list) or not polygons or not all(isinstance(each, list) for each in polygons):
+        return None
+    numbers = [number for polygon in polygons for number in polygon]
+    if not numbers or any(len(each) % 2 for each in polygons) or not all(_is_number(number) for number in numbers):
+        return None
+    x, y = ([number for polygon in polygons for number in polygon[axis::2]] for axis in (0, 1))
+    return [min(x), min(y), max(x) - min(x), max(y) - min(y)]
+
+
 def _by_first_annotation(images: Iterable[Any], boxes: Iterable[Any]) -> list[Any]:
-    by_id = {image.get("id"): image for image in images if isinstance(image, dict)}
-    order = dict.fromkeys(box.image for box in boxes if isinstance(box, _Box))
+    by_id = {_id(image["id"]): image for image in images if isinstance(image, dict) and _is_id(image.get("id"))}
+    order = dict.fromkeys(_id(box.image) for box in boxes if isinstance(box, _Box) and _is_id(box.image))
     return [by_id[key] for key in order if key in by_id]
 
 
-def _add_image(image: Any, file: Path, folder: Path, rows: dict[Any, int], split: Annotations) -> None:
-    if not isinstance(image, dict) or not isinstance(image.get("file_name"), str) or "id" not in image:
+def _add_image(
+    image: Any, file: Path, folder: Path, rows: dict[Any, int], split: Annotations, *, outside: bool
+) -> None:
+    if not isinstance(image, dict) or not isinstance(image.get("file_name"), str) or not _is_id(image.get("id")):
         raise DataError(f"{file}: every image must have an id and a file_name, got {str(image)[:100]}")
     name, height, width = image["file_name"], image.get("height"), image.get("width")
     size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
-    row = split.add_image(name, folder / name, file, size)
-    if rows.setdefault(image["id"], row) != row:
-        first = split.names[rows[image["id"]]]
+    path = os.path.normpath(folder / _place(name, folder))
+    row = split.add_image(name, path, file, size)
+    if not outside and not Path(path).is_relative_to(os.path.normpath(folder)):
+        split.fault(row, file, f"the image {name} lies outside of {folder}; data.source.outside=true reads it")
+    if rows.setdefault(_id(image["id"]), row) != row:
+        first = split.names[rows[_id(image["id"])]]
         split.fault(row, file, f"the image id {image['id']} is given twice, to {first} and {name}")
 
 
+def _place(name: str, folder: Path) -> str:
+    """Give the path that a name of a file means; Windows writes backslashes, which may stand in a name elsewhere."""
+    return name.replace("\\", "/") if "\\" in name and not (folder / name).exists() else name
+
+
 def _add_box(box: Any, file: Path, rows: dict[Any, int], names: dict[Any, str], split: Annotations) -> None:
-    if not isinstance(box, _Box) or box.image not in rows:
-        what = f"an annotation must have a category_id and the image_id of a listed image, got {str(box)[:100]}"
+    if not isinstance(box, _Box) or not _is_id(box.image) or not _is_id(box.category) or _id(box.image) not in rows:
+        got = f"image_id={box.image!r}, category_id={box.category!r}" if isinstance(box, _Box) else str(box)
+        what = f"an annotation must have a category_id and the image_id of a listed image, got {got[:100]}"
         split.stray_faults.append(Problem(str(file), what))
         return
-    name = names.get(box.category, f"category {box.category}")
-    if isinstance(box.box, list) and len(box.box) == 4 and all(_is_number(number) for number in box.box):
-        left, top, width, height = box.box
+    row, name = rows[_id(box.image)], names.get(_id(box.category), f"category {box.category}")
+    numbers = [_number(each) for each in box.box] if isinstance(box.box, list) else []
+    if len(numbers) == 4 and all(map(_is_number, numbers)):
+        left, top, width, height = numbers
         xyxy = (left, top, left + width, top + height)
-        split.add_box(rows[box.image], xyxy, name, difficult=bool(box.crowd))
+        split.add_box(row, xyxy, name, difficult=bool(box.crowd))
     else:
         fault = f"the {name!r} annotation must have a bbox of four numbers, got {str(box.box)[:50]}"
-        split.add_box(rows[box.image], [math.nan] * 4, name, fault=fault)
+        split.add_box(row, [math.nan] * 4, name, fault=fault)
+
+
+def _number(value: Any) -> Any:
+    """Give a number that is written as a text as one; anything else as it is."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a number that a box may have; JSON has whole ones of any length."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _MOST

@@ -5,15 +5,19 @@ Axes: N images.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
+import stat
+import struct
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import final
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from alpl.boxes.objects import AbstractDetectionImages
@@ -22,11 +26,21 @@ from alpl.errors import ConfigError, DataError
 SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps torch's shared tensors
 _FAULTS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises on broken files
 _ABSENT, _CLAIMED = -1, -2
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # EXIF's orientations, less 1, which leaves the image as it is
+_SIDEWAYS = (5, 6, 7, 8)
 
 
 @final
 class ImageFiles(AbstractDetectionImages):
-    """N image files of any format that Pillow reads, as RGB; EXIF orientation is ignored, as the boxes ignore it.
+    """N image files of any format that Pillow reads, as RGB, turned as EXIF says: as who drew the boxes saw them.
 
     The cache holds decoded images, uint8, in memory that all worker processes of this process share. Who comes first
     stays: once the budget is full, further images are decoded anew each time, and nothing is thrown out. The memory is
@@ -76,33 +90,67 @@ class ImageFiles(AbstractDetectionImages):
 
 
 def decode_image(path: str | Path) -> Tensor:
-    """Decode a file to ``UInt8[3 H W]``, RGB; gray is repeated, transparency dropped, EXIF orientation ignored.
+    """Decode a file to ``UInt8[3 H W]``, RGB; gray is repeated, transparency dropped, EXIF's turn made.
 
     Raises:
         DataError: there is no such file, or it cannot be decoded; names it.
     """
     try:
-        with Image.open(path) as image:
-            pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))  # convert copies, always
+        with _opened(path) as image:
+            pixels = np.array(_turned(image if image.mode == "RGB" else image.convert("RGB"), _turn_of(image)))
     except _FAULTS as error:
         raise DataError(f"{path}: {_reason(error)}") from error
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def read_size(path: str | Path, *, decode: bool) -> tuple[int, int] | str:
-    """Give height and width from a file's header, or what is wrong with the file.
+def read_size(path: str | Path, *, decode: bool, max_megapixels: float = math.inf) -> tuple[int, int] | str:
+    """Give height and width from a file's header, EXIF's turn made, or what is wrong with the file.
 
     Args:
         path: the file.
         decode: decode the whole image too, which finds files that broke off.
+        max_megapixels: larger ones are not decoded: a file of a few kilobytes may take gigabytes.
     """
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
+            megapixels = image.height * image.width / 1e6
+            if megapixels > max_megapixels:
+                return f"has {megapixels:.0f} megapixels, more than data.source.max_megapixels={max_megapixels:g}"
             if decode:
                 image.convert("RGB")
-            return image.height, image.width
+            return (image.width, image.height) if _turn_of(image) in _SIDEWAYS else (image.height, image.width)
     except _FAULTS as error:
         return _reason(error)
+
+
+def is_sideways(path: str | Path) -> bool:
+    """Whether EXIF turns an image by a quarter, so that height and width change places; not of a broken file."""
+    try:
+        with _opened(path) as image:
+            return _turn_of(image) in _SIDEWAYS
+    except _FAULTS:
+        return False
+
+
+def _opened(path: str | Path) -> Image.Image:
+    """Open a regular file; a pipe would be waited for."""
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise OSError("is no regular file")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_megapixels says how large one may be
+        return Image.open(path)
+
+
+def _turn_of(image: Image.Image) -> int:
+    """Give EXIF's orientation, 1 where there is none that can be read."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except (*_FAULTS, TypeError, struct.error):
+        return 1
+
+
+def _turned(image: Image.Image, turn: int) -> Image.Image:
+    return image.transpose(_TURNS[turn]) if turn in _TURNS else image
 
 
 @final

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeAlias, final
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
@@ -20,6 +21,7 @@ CLASSES = (
 )  # fmt: skip
 YEARS = {"2007": ("2007",), "2012": ("2012",), "0712": ("2007", "2012")}
 TEST_YEAR = "2007"  # the only one whose test annotations are public
+DIFFICULT = {"0": False, "false": False, "unspecified": False, "1": True, "true": True}
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 BoxOffset: TypeAlias = Literal["as_written", "as_released"]
@@ -170,7 +172,7 @@ class VOCFolder(_AbstractVOC):
         for file, split in zip(self.lists, (train, test), strict=True):
             self.folder.read(file, split)
         found = sorted({*train.classes, *test.classes} - {""})
-        if self.classes is None and not found:
+        if self.classes is None and not found and not (train.image_faults or test.image_faults):
             raise DataError(f"{self.name}: no annotation names an object, so that there are no classes")
         return make_splits(self.name, train, test, self.classes or found, self.policy)
 
@@ -197,9 +199,28 @@ class _Folder:
             lines = list_file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{list_file}: the list of images cannot be read: {error}") from error
-        for name in (line.strip() for line in lines):
-            if name:
-                self._read_one(name, split)
+        for number, line in enumerate(lines, 1):
+            words = line.split()
+            if len(words) > 1 and words[-1] in ("1", "-1", "0") and not self._is_there(line.strip()):
+                raise DataError(
+                    f"{list_file}: line {number} is {line.strip()!r}: lists of one class (1, -1 or 0 behind each name) "
+                    "are no lists of images, such as ImageSets/Main/trainval.txt"
+                )
+            if words:
+                self._read_one(self._name(line.strip()), split)
+
+    def _is_there(self, name: str) -> bool:
+        return (self.annotations / f"{name}.xml").exists()
+
+    def _name(self, written: str) -> str:
+        """Give the name that a line means: some tools write the image's file, or its path."""
+        if self._is_there(written):
+            return written
+        path = PurePosixPath(written.replace("\\", "/"))
+        for name in (path.as_posix(), path.with_suffix("").as_posix(), path.name, path.stem):
+            if name and self._is_there(name):
+                return name
+        return written
 
     def _read_one(self, name: str, split: Annotations) -> None:
         file = self.annotations / f"{name}.xml"
@@ -271,14 +292,29 @@ def _add_object(each: Element, row: int, split: Annotations) -> None:
     """Add one object; its parts (heads, hands) have boxes of their own, which are not objects."""
     name = (each.findtext("name") or "").strip()
     texts = {key: (each.findtext(f"bndbox/{key}") or "").strip() for key in ("xmin", "ymin", "xmax", "ymax")}
-    mark = (each.findtext("difficult") or "0").strip()
+    if each.find("bndbox") is None and (polygon := each.find("polygon")) is not None:
+        texts = _around(polygon) or texts
+    mark = (each.findtext("difficult") or "0").strip().lower()
     wrong = [f"{key}={text!r}" for key, text in texts.items() if not _is_number(text)]
-    wrong += [f"difficult={mark!r}"] if mark not in ("0", "1") else []
+    wrong += [f"difficult={mark!r}"] if mark not in DIFFICULT else []
     if wrong:
         fault = f"the {name!r} object has no valid {', '.join(wrong)}"
         split.add_box(row, [math.nan] * 4, name, fault=fault)
     else:
-        split.add_box(row, [float(text) for text in texts.values()], name, difficult=mark == "1")
+        split.add_box(row, [float(text) for text in texts.values()], name, difficult=DIFFICULT[mark])
+
+
+def _around(polygon: Element) -> dict[str, str] | None:
+    """Give the corners of the box around a polygon: ``<x1>``, ``<y1>``, ``<x2>`` and so on; None where it is none."""
+    axes = {
+        axis: [(point.text or "").strip() for point in polygon if re.fullmatch(rf"{axis}\d+", point.tag)]
+        for axis in "xy"
+    }
+    x, y = axes["x"], axes["y"]
+    if not x or len(x) != len(y) or not all(map(_is_number, [*x, *y])):
+        return None
+    ends = {"xmin": min(x, key=float), "ymin": min(y, key=float), "xmax": max(x, key=float), "ymax": max(y, key=float)}
+    return ends
 
 
 def _is_number(text: str) -> bool:

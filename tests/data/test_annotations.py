@@ -32,7 +32,7 @@ def _split(images, numbers, boxes=(), split="train", shift=(0.0, 0.0), file="all
 
 
 def _make(images, train, test=None, **policy):
-    test = _split(images, [10, 11], split="test") if test is None else test
+    test = _split(images, [10, 11], [(1, (1, 1, 9, 9))], split="test") if test is None else test
     return make_splits("Set", train, test, ("cat", "dog"), Policy(**policy))
 
 
@@ -67,7 +67,7 @@ def test_the_error_names_ten_and_the_log_all(images, caplog):
 
 
 def test_what_is_skipped_is_logged(images, caplog):
-    train = _split(images, [0, 1, "none"], [(0, (1, 1, 1, 2)), (1, (1, 1, 2, 2))])
+    train = _split(images, [0, 1, "none"], [(0, (1, 1, 1, 2)), (0, (1, 1, 2, 2)), (1, (1, 1, 2, 2))])
     splits = _make(images, train, bad="skip_boxes")
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("alpl", logging.WARNING)
@@ -78,7 +78,27 @@ def test_what_is_skipped_is_logged(images, caplog):
 
 
 def test_nothing_is_logged_when_nothing_is_wrong(images, caplog):
-    assert _make(images, _split(images, [0])).excluded.tolist() == [] and not caplog.records
+    train = _split(images, [0], [(0, (1, 1, 2, 2))])
+    assert _make(images, train).excluded.tolist() == [] and not caplog.records
+
+
+def test_a_split_that_never_had_an_object_is_told(images, caplog):
+    assert len(_make(images, _split(images, [0])).train_objects[0]) == 0
+    assert [record.getMessage() for record in caplog.records] == [
+        "Set: the annotations of the train split hold no object"
+    ]
+
+
+def test_what_loses_all_is_an_error_of_its_own(images):
+    lost = _split(images, [0, 1, 2], [(0, (1, 1, 1, 2)), (1, (1, 1, 2, 1))])
+    with pytest.raises(DataError, match=r"no object is left in the train split: all 2 have problems \(bad=skip_boxes"):
+        _make(images, lost, bad="skip_boxes")
+    boxes = [(0, (1, 1, 1, 2), "cat"), (0, (1, 1, 2, 2)), (1, (1, 1, 2, 2))]
+    for bad in ("skip_boxes", "skip_images"):
+        with pytest.raises(DataError, match=rf"class 'cat' loses all 1 objects of the train split \(bad={bad}"):
+            _make(images, _split(images, [0, 1], boxes), bad=bad)
+    splits = _make(images, _split(images, [0, 1], boxes), bad="skip_boxes", allow_lost=("cat",))
+    assert [each.labels.tolist() for each in splits.train_objects] == [[1], [1]]
 
 
 def test_skipped_images_keep_their_position_in_the_pool(images):
@@ -91,8 +111,8 @@ def test_skipped_images_keep_their_position_in_the_pool(images):
 
 def test_skipped_test_images_are_removed(images):
     test = _split(images, ["none", 10, 11], [(2, (1, 1, 9, 9)), (1, (0, 0, 0, 1))], split="test")
-    boxes = _make(images, _split(images, [0]), test, bad="skip_boxes")
-    assert boxes.test.names == ("10.png", "11.png") and [len(each) for each in boxes.test_objects] == [0, 1]
+    boxes = _make(images, _split(images, [0]), test, bad="skip_boxes")  # an image that loses all is not an empty one
+    assert boxes.test.names == ("11.png",) and [len(each) for each in boxes.test_objects] == [1]
     skipped = _make(images, _split(images, [0]), test, bad="skip_images")
     assert skipped.test.names == ("11.png",) and skipped.test_objects[0].boxes.tolist() == [[1, 1, 9, 9]]
     assert skipped.excluded.tolist() == []
@@ -122,7 +142,8 @@ def test_boxes_come_with_their_images_in_whatever_order_they_are_listed(images):
     st.sampled_from([(0.0, 0.0), (-1.0, 0.0), (-1.0, -1.0)]),
 )
 def test_kept_boxes_are_those_a_slow_reader_keeps(images, listed, shift):
-    expected, bad = [[] for _ in range(3)], set()
+    listed = [*listed, (0, 1, 1, 9, 9, "cat"), (0, 1, 1, 9, 9, "dog")]  # a class that loses all is an error
+    expected, bad, written = [[] for _ in range(3)], set(), {row for row, *_ in listed}
     for row, x1, y1, x2, y2, name in listed:
         a, b, c, d = x1 + shift[0], y1 + shift[0], x2 + shift[1], y2 + shift[1]
         within = min(a, b) >= -SLACK and c <= SIZE[1] + SLACK and d <= SIZE[0] + SLACK
@@ -134,7 +155,8 @@ def test_kept_boxes_are_those_a_slow_reader_keeps(images, listed, shift):
     boxes = [(row, box, name) for row, *box, name in listed]
     splits = _make(images, _split(images, [0, 1, 2], boxes, shift=shift), bad="skip_boxes")
     assert [each.boxes.tolist() for each in splits.train_objects] == expected
-    if len(bad) < 3:
+    assert splits.excluded.tolist() == [row for row in range(3) if row in written and not expected[row]]
+    if 0 not in bad:
         skipped = _make(images, _split(images, [0, 1, 2], boxes, shift=shift), bad="skip_images")
         assert skipped.excluded.tolist() == sorted(bad)
         assert [len(each) for each in skipped.train_objects] == [0 if k in bad else len(expected[k]) for k in range(3)]

@@ -113,11 +113,14 @@ def test_every_mode_becomes_rgb(tmp_path, pixels, mode):
     assert found.dtype == torch.uint8 and torch.equal(found, torch.from_numpy(expected.copy()).permute(2, 0, 1))
 
 
-def test_exif_orientation_is_ignored(tmp_path, pixels):
-    path, exif = tmp_path / "turned.jpg", Image.Exif()
-    exif[274] = 6  # a quarter turn
-    Image.fromarray(pixels[0]).save(path, exif=exif)
-    assert decode_image(path).shape == (3, *SIZES[0]) and read_size(path, decode=False) == SIZES[0]
+def test_exif_orientation_is_applied(tmp_path, pixels):
+    path, exif = tmp_path / "turned.png", Image.Exif()
+    for turn, moved in ((1, lambda image: image), (3, lambda image: image[::-1, ::-1]), (6, lambda i: np.rot90(i, -1))):
+        exif[274] = turn
+        Image.fromarray(pixels[0]).save(path, exif=exif)
+        expected = torch.from_numpy(moved(pixels[0]).copy()).permute(2, 0, 1)
+        assert torch.equal(decode_image(path), expected)
+        assert read_size(path, decode=False) == read_size(path, decode=True) == tuple(expected.shape[1:])
 
 
 def test_broken_files_are_named(tmp_path, files):
