@@ -33,6 +33,7 @@ SETTINGS = {
     "legend.fontsize": 10.0,
     "figure.facecolor": "white",
     "text.usetex": False,
+    "text.parse_math": False,  # a dollar in a name is a dollar
 }
 
 

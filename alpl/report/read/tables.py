@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
@@ -17,6 +18,7 @@ SHARES = ("test/accuracy", "test/map")
 LOW = ("test/loss", "l1_score")
 """Metrics that begin like this are the better the lower they are."""
 EMPTY = "—"
+_NUMBER = re.compile(r"[-+]?\d[\d.,]*(e[-+]?\d+)?( ± \d[\d.,]*)?( ?%)?")  # with a sign and a deviation, maybe
 
 
 @final
@@ -145,12 +147,23 @@ def number(value: float) -> str:
 
 
 def csv_text(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    """Write a CSV file's text."""
+    """Write a CSV file's text, in which no name is a formula to the spreadsheet that opens it: see :func:`cell`."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(lines)
+    writer.writerows([cell(value) for value in line] for line in lines)
     return stream.getvalue()
+
+
+def cell(value: object) -> object:
+    """Put an apostrophe before a text that a spreadsheet would take for a formula; numbers stay.
+
+    >>> cell("=HYPERLINK(1)"), cell("-1.5"), cell("- 1.50 ± 0.2"), cell(-1.5)
+    ("'=HYPERLINK(1)", '-1.5', "'- 1.50 ± 0.2", -1.5)
+    """
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value
+    return value if _NUMBER.fullmatch(value) else f"'{value}"
 
 
 def _title(table: WideTable) -> str:
