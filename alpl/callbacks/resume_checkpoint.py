@@ -3,14 +3,44 @@
 from __future__ import annotations
 
 import time
+import zipfile
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, final
 
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from alpl.machine.files import replace_with
+from alpl.machine.files import whole_file
 from alpl.machine.interruption import Interrupted, Interruption
+
+
+@final
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside its target, whole; Lightning's own goes through TMPDIR, which may be small."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write one."""
+        with whole_file(Path(path), "wb") as stream:
+            torch.save(checkpoint, stream)
+
+
+def usable(path: Path, say: Callable[[str], None]) -> Path | None:
+    """Give a checkpoint that is whole, None where there is none; a broken one is told, and no fit goes on from it."""
+    if not path.exists():
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:  # as torch writes it, with a checksum of each tensor
+            broken = archive.testzip()
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        broken = f"{type(error).__name__}: {error}"
+    if broken is None:
+        return path
+    say(f"{path} is broken ({broken}): the fit begins anew")
+    return None
 
 
 @final
@@ -42,6 +72,10 @@ class ResumeCheckpoint(Checkpoint):
         """Go on with a fit that was stopped, or not."""
         self._stopping = bool(state_dict["stopping"])
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Have checkpoints written beside their target."""
+        trainer.strategy.checkpoint_io = WholeCheckpoints()
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hide ``max_steps`` and ``max_epochs`` while the loops are restored.
 
@@ -66,15 +100,12 @@ class ResumeCheckpoint(Checkpoint):
         """
         self._stopping = trainer.should_stop
         due = self.interruption.ending or time.monotonic() - self._last >= self.every_seconds
-        due, leaving = trainer.strategy.broadcast((due, self.interruption.leaving))
+        due, leaving = trainer.strategy.broadcast((due, self.interruption.status))
         if due:
             self._write(trainer)
         if leaving:
-            raise Interrupted
+            raise Interrupted(leaving)
 
     def _write(self, trainer: Trainer) -> None:
-        if trainer.is_global_zero:
-            replace_with(self.path, trainer.save_checkpoint)
-        else:
-            trainer.save_checkpoint(self.path)  # writes nothing here, but takes part in the barrier
+        trainer.save_checkpoint(self.path)
         self._last = time.monotonic()

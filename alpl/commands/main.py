@@ -29,10 +29,10 @@ def cli() -> None:
 
     HYDRA_FULL_ERROR=1 shows the trace instead.
     """
-    let_errors_through()
-    register_experiments()
-    sys.argv[1:] = with_default_group(sys.argv[1:])
     try:
+        let_errors_through()
+        register_experiments()
+        sys.argv[1:] = with_default_group(sys.argv[1:])
         run()
     except (HydraException, OmegaConfBaseException) as error:
         refuse(clearer(error, sys.argv[1:]))

@@ -14,6 +14,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from alpl.config.compose import EXPERIMENTS
 from alpl.errors import ConfigError, DataError, RunLockedError
+from alpl.machine.terminal import printable, tolerate_narrow_encodings
 
 USER_ERRORS = (ConfigError, DataError, RunLockedError)
 
@@ -21,7 +22,11 @@ _TRACES = "ALPL_TRACES"  # whether the user set HYDRA_FULL_ERROR; inherited by t
 
 
 def let_errors_through() -> None:
-    """Have Hydra raise its errors instead of printing them, and remember what the user wants to see of them."""
+    """Have Hydra raise its errors instead of printing them, and remember what the user wants to see of them.
+
+    What is printed may be of any letters.
+    """
+    tolerate_narrow_encodings()
     os.environ.setdefault(_TRACES, os.environ.get("HYDRA_FULL_ERROR", "0"))
     os.environ["HYDRA_FULL_ERROR"] = "1"
 
@@ -49,6 +54,7 @@ def one_line(error: BaseException) -> str:
         text = f"{text.split(' Available options')[0]}; there are {', '.join(tables)}"
     else:
         text = _with_suggestion(text, error)
+    text = printable(text)
     known = isinstance(error, (*USER_ERRORS, HydraException, OmegaConfBaseException))
     return text if known and text else f"{type(error).__name__}: {text}"
 

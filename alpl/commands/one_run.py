@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import traceback
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 import torch
 from hydra.errors import HydraException
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 
 from alpl.commands.messages import one_line, with_place
@@ -24,8 +22,8 @@ from alpl.experiment import make_experiment
 from alpl.loop import ActiveLearning
 from alpl.machine.cluster import slurm_job
 from alpl.machine.files import write_json, write_text
-from alpl.machine.interruption import Interruption
-from alpl.machine.processes import rank
+from alpl.machine.interruption import Interrupted, Interruption
+from alpl.machine.processes import end_with_parent, rank
 from alpl.machine.progress import Progress
 from alpl.preflight.config import check_config
 from alpl.runs.environment import describe_environment
@@ -42,8 +40,6 @@ def run_experiment(config: DictConfig) -> RunFolder:
     Raises:
         ConfigError, DataError, RunLockedError: see there.
         Interrupted: the run left after a signal; the same command goes on with it.
-        SystemExit: Lightning ended the run after SIGTERM; its own exception has no status, and a terminated run must
-            not look like a finished one.
     """
     check_config(config)
     if config.report is not None:
@@ -52,7 +48,7 @@ def run_experiment(config: DictConfig) -> RunFolder:
         check_report(OmegaConf.to_container(config.report, resolve=True))
     torch.set_num_threads(_THREADS if config.num_threads is None else config.num_threads)
     folder = RunFolder(run_path(config))
-    if folder.is_finished:
+    if folder.is_finished and folder.is_whole:
         progress = Progress(title_of(config), job_number() if in_sweep() else None, 0)
         progress.say(f"{progress.prefix} | finished already: {folder.path}")
         progress.close()
@@ -60,13 +56,16 @@ def run_experiment(config: DictConfig) -> RunFolder:
     try:
         with Interruption(config.grace_s) as interruption:  # around the lock: who requeues us must find it free
             _run_locked(folder, config, interruption)
-    except SIGTERMException:
-        raise SystemExit(128 + signal.SIGTERM) from None
+    except Interrupted:
+        if rank() == 0 or slurm_job():
+            raise
+        raise SystemExit(0) from None  # Lightning's observer kills process 0 when one that it started fails
     return folder
 
 
 def _run_locked(folder: RunFolder, config: DictConfig, interruption: Interruption) -> None:
     if rank() != 0:
+        end_with_parent()
         _run_in(folder, config, None, interruption)
         return
     with folder.locked() as stale:
@@ -74,6 +73,7 @@ def _run_locked(folder: RunFolder, config: DictConfig, interruption: Interruptio
 
 
 def _run_in(folder: RunFolder, config: DictConfig, stale: str | None, interruption: Interruption) -> None:
+    undone = folder.look_over() if rank() == 0 else ""
     learning = _set_up(folder, config, interruption)
     experiment, progress = learning.experiment, learning.progress
     is_main = rank() == 0
@@ -84,6 +84,8 @@ def _run_in(folder: RunFolder, config: DictConfig, stale: str | None, interrupti
             _describe(folder, config, description)
             folder.write_error(None)
             progress.say(f"{progress.prefix} | {'goes on' if folder.journal else 'starts'} in {folder.path}")
+            if undone:
+                progress.say(f"{progress.prefix} | {undone}")
             if job := slurm_job():
                 folder.note_job(job)
                 progress.say(f"{progress.prefix} | SLURM job {job['job']} on {job['node']}")
@@ -100,6 +102,7 @@ def _run_in(folder: RunFolder, config: DictConfig, stale: str | None, interrupti
             experiment.logger.finish(failed=True)
         raise
     except BaseException as end:  # a signal: what is done is done, and the next start goes on
+        interruption.heeded()
         if is_main:
             progress.say(f"{progress.prefix} | stopped ({type(end).__name__}); the same command goes on")
             experiment.logger.finish(failed=True)

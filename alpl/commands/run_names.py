@@ -54,6 +54,8 @@ def names_of(config: DictConfig, choices: Mapping[str, Any] | None = None) -> di
             raise ConfigError(
                 f"{name} must be a name, as a folder below paths.runs is called by it, got {names[name]!r}"
             )
+        if any(part.startswith(".") for part in Path(names[name]).parts):
+            raise ConfigError(f"{name} must not begin with a dot, which hides its folder, got {names[name]!r}")
     return names
 
 

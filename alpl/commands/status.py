@@ -1,4 +1,4 @@
-"""`alpl-status`: which runs (a sweep's, or all) are done, at work, failed, unfinished, missing. It changes nothing."""
+"""`alpl-status`: which runs (a sweep's, or all) are done, at work, failed, broken, unfinished, missing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import struct
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, final, get_args
 
@@ -19,9 +19,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from alpl.commands.messages import one_line
 from alpl.errors import ConfigError, DataError
+from alpl.machine.terminal import printable, tolerate_narrow_encodings
+from alpl.runs.artefacts import faults
+from alpl.runs.journal import FILE as JOURNAL
+from alpl.runs.journal import read_journal
 from alpl.runs.results import RunResult, read_run
 
-State: TypeAlias = Literal["done", "running", "failed", "unfinished", "missing"]
+State: TypeAlias = Literal["done", "running", "failed", "broken", "unfinished", "missing"]
 STATES: tuple[State, ...] = get_args(State)
 
 # struct flock of fcntl(2): Linux begins with the type, macOS with the range
@@ -34,10 +38,11 @@ class JobStatus:
     """How far one run of a sweep came.
 
     Args:
-        state: done; running (a living process holds its folder); failed; unfinished (stopped or killed: the same
-            command goes on with it); missing (never begun).
+        state: done; running (a living process holds its folder); failed; broken (a file is not what was written);
+            unfinished (stopped or killed: the same command goes on with it); missing (never begun).
         folder: where the run lies or will lie; None where its config is refused.
-        detail: the last line of the error, or the last stage that is done; empty where the state says all.
+        detail: the last line of the error, what is broken, or the last stage that is done; empty where the state says
+            all.
         overrides: with which `alpl` runs this job by itself; none where a run folder was found without its command.
     """
 
@@ -86,17 +91,28 @@ def status_in(runs: Path) -> list[JobStatus]:
 
 def state_of(folder: Path) -> tuple[State, str]:
     """Give the state of a run folder, which need not exist, and its detail."""
+    run, fault = None, ""
     try:
         run = read_run(folder)
-    except DataError:  # it failed or was stopped before it could say what it is, or was never begun
-        run = None
+    except DataError as error:  # it failed or was stopped before it could say what it is, was never begun, or is broken
+        fault = one_line(error) if (folder / "run.json").exists() else ""
     if is_held(folder / "lock"):
         return "running", _place(run) if run else ""
+    if fault:
+        return "broken", fault
     if run is None:
         return ("failed", _last_line(folder / "error.txt")) if (folder / "error.txt").exists() else ("missing", "")
     if run.status == "finished":
         return "done", ""
     return ("failed", run.error or "") if run.status == "failed" else ("unfinished", _place(run))
+
+
+def checked(job: JobStatus) -> JobStatus:
+    """Compare all that a run's stages wrote with its checksums, weights and predictions too, unless it is at work."""
+    if job.folder is None or job.state in ("running", "missing", "broken"):
+        return job
+    found = list(faults(job.folder, read_journal(job.folder / JOURNAL)))
+    return replace(job, state="broken", detail="; ".join(map(str, found))) if found else job
 
 
 def _begun(runs: Path) -> Iterator[Path]:
@@ -131,7 +147,7 @@ def summary(jobs: Sequence[JobStatus]) -> str:
     lines = [f"{job.state:10}  {place:{width}}  {job.detail}".rstrip() for job, place in zip(jobs, places, strict=True)]
     counted = Counter(job.state for job in jobs)
     counts = ", ".join(f"{counted[state]} {state}" for state in STATES if counted[state])
-    return "\n".join([*lines, f"{len(jobs)} {'run' if len(jobs) == 1 else 'runs'}: {counts}"])
+    return "\n".join([*map(printable, lines), f"{len(jobs)} {'run' if len(jobs) == 1 else 'runs'}: {counts}"])
 
 
 def as_json(jobs: Sequence[JobStatus]) -> str:
@@ -143,6 +159,7 @@ def as_json(jobs: Sequence[JobStatus]) -> str:
 
 def cli(arguments: Sequence[str] | None = None) -> None:
     """Run the command; exit with 0 when all runs are done, 1 when not, 2 and one line where it is refused."""
+    tolerate_narrow_encodings()
     options = _parser().parse_intermixed_args(arguments)
     overrides = [f"experiment={text}" if _is_name(text) else text for text in options.overrides]
     try:
@@ -153,6 +170,8 @@ def cli(arguments: Sequence[str] | None = None) -> None:
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
         print(f"alpl-status: error: {one_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
+    if options.check:
+        jobs = [checked(job) for job in jobs]
     print(as_json(jobs) if options.json else summary(jobs))
     raise SystemExit(0 if all(job.state == "done" for job in jobs) else 1)
 
@@ -185,12 +204,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="alpl-status",
         description="List the runs of a sweep, or where none is named all below paths.runs: done, running, failed "
-        "(with the last line of the error), unfinished, missing. The sweep's own command does what is left. "
-        "Exit status 0: all are done; 1: not; 2: refused.",
+        "(with the last line of the error), broken (a file is not what was written), unfinished, missing. The sweep's "
+        "own command does what is left. Exit status 0: all are done; 1: not; 2: refused.",
         epilog="examples: alpl-status; alpl-status quickstart; alpl-status elezi/table1 method=random,elezi seed=0; "
         "alpl-status -m acquisition=random,entropy",
     )
     parser.add_argument("overrides", nargs="*", metavar="EXPERIMENT or OVERRIDE", help="as the command alpl takes them")
     parser.add_argument("-m", "--multirun", action="store_true", help="a sweep, as alpl -m is")
+    parser.add_argument(
+        "--check", action="store_true", help="compare all files of the runs with what was written, weights too"
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
     return parser

@@ -25,6 +25,7 @@ from alpl.errors import ConfigError
 from alpl.machine.cluster import is_lost_job, lost_jobs
 from alpl.machine.files import read_json, write_json
 from alpl.machine.progress import SWEEP_TOTAL
+from alpl.machine.terminal import printable
 from alpl.preflight.config import check_tasks
 from alpl.runs.run_folder import RunFolder
 
@@ -142,7 +143,7 @@ def write_reports(folders: list[Path], runs: Path) -> None:
     for table in sorted({result.table for result in find_runs(folders)}):
         results = [result for result in find_runs([runs / table]) if result.table == table]
         page = write_report(table, results, runs / table / "report")
-        print(summary(results))
+        print(printable(summary(results)))
         print(f"report: {page}")
 
 

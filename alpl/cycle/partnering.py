@@ -10,7 +10,7 @@ from torch import Tensor
 from alpl.callbacks.epoch_log import EpochLog
 from alpl.callbacks.epoch_seed import EpochSeed
 from alpl.callbacks.fit_progress import FitProgress
-from alpl.callbacks.resume_checkpoint import ResumeCheckpoint
+from alpl.callbacks.resume_checkpoint import ResumeCheckpoint, usable
 from alpl.cycle.parts import Parts
 from alpl.cycle.prediction import write_predictions
 from alpl.data.base import AbstractPoolDataModule
@@ -50,7 +50,7 @@ class Partnering:
                 ResumeCheckpoint(resume, parts.experiment.checkpoint_every_s, parts.interruption),
                 make=partner.trainer,
             )
-            start = resume if resume.exists() else None
+            start = usable(resume, parts.progress.say)
             trainer.fit(module, datamodule=module.view(data), ckpt_path=start, weights_only=True)
             if parts.is_main:
                 write_tensors(files.partner, module.state_dict())

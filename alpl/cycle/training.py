@@ -12,7 +12,7 @@ from alpl.callbacks.epoch_log import EpochLog
 from alpl.callbacks.epoch_seed import EpochSeed
 from alpl.callbacks.fit_progress import FitProgress
 from alpl.callbacks.foreign import monitors_told
-from alpl.callbacks.resume_checkpoint import ResumeCheckpoint
+from alpl.callbacks.resume_checkpoint import ResumeCheckpoint, usable
 from alpl.cycle.parts import Parts
 from alpl.data.base import AbstractPoolDataModule
 from alpl.learning import Fit
@@ -60,7 +60,7 @@ class Training:
                 FitProgress(parts.progress),
                 ResumeCheckpoint(resume, experiment.checkpoint_every_s, parts.interruption),
             )
-            start = resume if resume.exists() else None
+            start = usable(resume, parts.progress.say)
             with monitors_told(trainer):
                 trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
             if parts.is_main:

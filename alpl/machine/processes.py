@@ -1,6 +1,10 @@
-"""Which process of a group this is."""
+"""Which process of a group this is, and that none outlives the one that started it."""
 
 from __future__ import annotations
+
+import os
+import threading
+import time
 
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -8,3 +12,15 @@ from lightning.pytorch.utilities import rank_zero_only
 def rank() -> int:
     """This process's number in its group, from 0; known from the environment before the group exists."""
     return int(rank_zero_only.rank)  # type: ignore[attr-defined]  # Lightning sets it when it is imported
+
+
+def end_with_parent() -> None:
+    """End this process, whatever it is at, when the one that started it is gone: a collective would wait for ever."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

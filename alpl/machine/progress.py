@@ -11,6 +11,8 @@ from typing import final
 from rich.console import Console
 from rich.status import Status
 
+from alpl.machine.terminal import printable
+
 log = logging.getLogger("alpl")
 
 SWEEP_TOTAL = "ALPL_SWEEP_TOTAL"  # set by the sweep's start hook, inherited by its jobs
@@ -37,7 +39,7 @@ class Progress:
     ) -> None:
         total = os.environ.get(SWEEP_TOTAL)
         place = "" if number is None else f"run {number + 1}{'/' + total if total else ''} "
-        self.prefix = f"{place}{title}"
+        self.prefix = printable(f"{place}{title}")
         self._num_cycles = num_cycles
         self._quiet = quiet
         self._heartbeat_s = heartbeat_s
@@ -75,6 +77,7 @@ class Progress:
     def say(self, text: str) -> None:
         """Write one line, to stay."""
         self._beat = time.monotonic()
+        text = printable(text)
         log.info(text)
         if not self._quiet:
             self._console.print(_escaped(text))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, final
 
 from alpl.errors import ConfigError
-from alpl.machine.files import read_json, write_json
+from alpl.machine.files import read_json, sha256_of, write_json
 from alpl.machine.locks import FileLock
 from alpl.runs.environment import describe_environment
 
@@ -64,7 +64,7 @@ def fault_of(folder: Path) -> str | None:
             path = folder / name
             if not path.is_file():
                 return f"{name} is missing"
-            if path.stat().st_size != about["bytes"] or _sha256(path) != about["sha256"]:
+            if path.stat().st_size != about["bytes"] or sha256_of(path) != about["sha256"]:
                 return f"{name} is not what it was when it was made"
     except (OSError, KeyError, TypeError, ValueError) as error:
         return f"{ABOUT} cannot be read: {type(error).__name__}: {error}"
@@ -155,18 +155,10 @@ def _make(folder: Path, content: Mapping[str, Any], make: Callable[[Path], None]
         "made_by": f"process {os.getpid()} on {socket.gethostname()}",
         "environment": describe_environment(),
         "files": {
-            path.relative_to(partial).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+            path.relative_to(partial).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
             for path in files
         },
     }
     write_json(partial / ABOUT, about)
     shutil.rmtree(folder, ignore_errors=True)  # a broken one
     partial.replace(folder)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while part := stream.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()

@@ -6,7 +6,6 @@ Axes: U unlabeled images, b images of a query.
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +18,11 @@ import numpy as np
 from alpl.config.versions import upgraded
 from alpl.errors import ConfigError, DataError
 from alpl.machine.files import read_array, read_json
+from alpl.runs import artefacts
+from alpl.runs.journal import FILE as JOURNAL
+from alpl.runs.journal import read_journal
 from alpl.runs.network_cost import FILE, NetworkCost
+from alpl.runs.run_folder import metrics_follow
 
 Status: TypeAlias = Literal["finished", "unfinished", "failed"]
 PER_CLASS = "test/map_per_class"
@@ -220,7 +223,8 @@ def read_run(folder: Path) -> RunResult:
     """Read one run folder, however far it came.
 
     Raises:
-        DataError: ``run.json`` is missing, broken, or lacks a field.
+        DataError: ``run.json`` is missing, broken, or lacks a field; the journal is broken; or a file that is read has
+            changed since it was written.
     """
     try:
         about = read_json(folder / "run.json")
@@ -235,7 +239,11 @@ def read_run(folder: Path) -> RunResult:
             f"{folder / 'run.json'} must hold table, row, data, seed, key, variant, num_cycles and config, "
             f"got {type(error).__name__}: {error}"
         ) from error
-    journal = _journal(folder / "journal.jsonl")
+    journal = read_journal(folder / JOURNAL)
+    artefacts.check(folder, journal, of_report=True)
+    if not metrics_follow(folder, journal):
+        path = folder / "metrics.csv"
+        raise DataError(f"{path} is not what the cycles' metrics.json make it: the same command writes it again")
     status, error_line = _status(folder, journal)
     return RunResult(
         folder=folder,
@@ -283,18 +291,6 @@ def _status(folder: Path, journal: list[dict[str, Any]]) -> tuple[Status, str | 
         return "unfinished", None
     lines = (folder / "error.txt").read_text(encoding="utf-8", errors="replace").split("\n")
     return "failed", next((line.strip() for line in reversed(lines) if line.strip()), "no message")
-
-
-def _journal(path: Path) -> list[dict[str, Any]]:
-    entries = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue  # the line that a killed process left half written
-        if isinstance(entry, dict):
-            entries.append(entry)
-    return entries
 
 
 def _cycles(path: Path) -> tuple[CycleResult, ...]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,11 @@ from typing import Any, final
 
 from alpl.config.versions import canonical
 from alpl.errors import ConfigError, RunLockedError
-from alpl.machine.files import read_json, whole_file
+from alpl.machine.files import read_json, whole_file, write_text
 from alpl.machine.locks import FileLock
+from alpl.runs import artefacts
+from alpl.runs.journal import FILE as JOURNAL
+from alpl.runs.journal import read_journal
 
 
 def content_key(content: Mapping[str, Any]) -> str:
@@ -24,6 +28,30 @@ def content_key(content: Mapping[str, Any]) -> str:
     The same for what does the same in an earlier version of alpl: see :mod:`alpl.config.versions`.
     """
     return hashlib.sha256(json.dumps(canonical(content), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def metrics_table(run: Path, num_cycles: int) -> str:
+    """Give the text of ``metrics.csv`` after so many cycles: the scalars of their ``metrics.json``."""
+    rows = []
+    for cycle in range(num_cycles):
+        results = read_json(CycleFiles(run / f"cycle_{cycle:02d}").metrics)
+        rows.append({"cycle": cycle} | {n: v for n, v in results.items() if isinstance(v, (int, float))})
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(n for row in rows for n in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def metrics_follow(run: Path, journal: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether ``metrics.csv`` is what the cycles' ``metrics.json`` make it; that of earlier versions is believed."""
+    tested = sum(entry["stage"] == "test" for entry in journal)
+    if not tested or not artefacts.known_files(journal):
+        return True
+    begun = CycleFiles(run / f"cycle_{tested:02d}").metrics.exists()  # killed before the journal told of it
+    path = run / "metrics.csv"
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
+    return text in {metrics_table(run, number) for number in range(tested, tested + 1 + begun)}
 
 
 def not_writable(error: OSError, path: Path) -> ConfigError:
@@ -135,12 +163,12 @@ class RunFolder:
 
     @property
     def journal(self) -> list[dict[str, Any]]:
-        """One entry a finished stage, in order: ``cycle``, ``stage``, ``seconds``."""
-        try:
-            lines = (self.path / "journal.jsonl").read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return []
-        return [json.loads(line) for line in lines]
+        """One entry a finished stage, in order: ``cycle``, ``stage``, ``seconds``, and its files' checksums.
+
+        Raises:
+            DataError: see :func:`alpl.runs.journal.read_journal`.
+        """
+        return read_journal(self.path / JOURNAL)
 
     def is_done(self, cycle: int, stage: str) -> bool:
         """Whether a stage is finished."""
@@ -153,22 +181,58 @@ class RunFolder:
 
     def mark_done(self, entry: Mapping[str, Any]) -> None:
         """Add an entry; its stage's files must be on the disk before."""
-        entries = [*self.journal, dict(entry)]
-        with whole_file(self.path / "journal.jsonl") as stream:
+        self._write_journal([*self.journal, dict(entry)])
+
+    def _write_journal(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        with whole_file(self.path / JOURNAL) as stream:
             stream.writelines(json.dumps(entry) + "\n" for entry in entries)
+
+    def look_over(self) -> str:
+        """Make sure that a run which goes on does so from what was written, and from nothing else.
+
+        A stage that lacks a file of its own is undone, with all behind it; ``metrics.csv``, which follows from other
+        files, is written again.
+
+        Returns:
+            What was undone, and why; empty where nothing was.
+
+        Raises:
+            DataError: a file is there and is not what was written.
+        """
+        journal = self.journal
+        artefacts.check(self.path, journal)
+        fault = artefacts.first_gone(self.path, journal)
+        if fault is not None:
+            self._undo(journal, fault)
+        if num_tested := sum(entry["stage"] == "test" for entry in self.journal):
+            self.write_metrics(num_tested)
+        else:
+            self.remove(self.path / "metrics.csv")
+        return "" if fault is None else f"{fault}: that stage and all behind it are done again"
+
+    def _undo(self, journal: Sequence[Mapping[str, Any]], fault: artefacts.Fault) -> None:
+        left = journal[: fault.number]
+        kept = artefacts.known_files(left)
+        self._write_journal(left)
+        for entry in journal[fault.number :]:
+            for name in entry.get(artefacts.FILES, ()):
+                if name not in kept:
+                    self.remove(self.path / name)
+        for later in self.path.glob("cycle_*"):
+            if int(later.name.removeprefix("cycle_")) > fault.cycle:
+                self.remove(later)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that a report reads is what was written."""
+        journal = self.journal
+        return not any(artefacts.faults(self.path, journal, of_report=True)) and metrics_follow(self.path, journal)
 
     # --- results
 
     def write_metrics(self, num_cycles: int) -> None:
         """Collect the scalars of every cycle's ``metrics.json`` in ``metrics.csv``."""
-        rows = []
-        for cycle in range(num_cycles):
-            results = read_json(self.cycle(cycle).metrics)
-            rows.append({"cycle": cycle} | {n: v for n, v in results.items() if isinstance(v, (int, float))})
-        with whole_file(self.path / "metrics.csv") as stream:
-            writer = csv.DictWriter(stream, list(dict.fromkeys(n for row in rows for n in row)), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_text(self.path / "metrics.csv", metrics_table(self.path, num_cycles))
 
     def write_error(self, text: str | None) -> None:
         """Keep the trace of a failure, or remove it (None) when the run is taken up again."""

@@ -16,6 +16,7 @@ import torch
 from alpl.machine.interruption import Interruption
 from alpl.machine.processes import rank
 from alpl.machine.progress import Progress
+from alpl.runs import artefacts
 from alpl.runs.run_folder import RunFolder
 
 
@@ -59,10 +60,14 @@ class Stages:
         self.progress.stage(cycle, stage)
         self.detail = "done"
         self.note = {}
+        files = self.folder.cycle(cycle).folder
+        known, before = artefacts.known_files(self.folder.journal), artefacts.stamps(self.folder.path, files)
         start = time.perf_counter()
         yield True
         seconds = time.perf_counter() - start
-        self.folder.mark_done({"cycle": cycle, "stage": stage, "seconds": round(seconds, 3)} | self.note)
+        sums = artefacts.sums_of_new(self.folder.path, files, before, known)
+        entry = {"cycle": cycle, "stage": stage, "seconds": round(seconds, 3)} | self.note
+        self.folder.mark_done(entry | {artefacts.FILES: sums})
         self.progress.done(seconds, self.detail, shown=stage == "test")
         if not torch.distributed.is_initialized():  # several processes leave together, at the end of an epoch
             self.interruption.leave()

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from command import alpl
 
@@ -62,6 +63,138 @@ def test_an_epoch_that_does_not_end_is_left(tmp_path: Path) -> None:
     process.communicate(timeout=60)
     assert process.returncode == LEFT
     assert not list(tmp_path.rglob("fit_0.ckpt"))
+
+
+ENDED = {signal.SIGINT: 130, signal.SIGTERM: 143}
+SOON_S = 10  # of a busy machine; five of a quiet one
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", ENDED)
+def test_ctrl_c_and_sigterm_end_a_fit_before_its_next_batch(tmp_path: Path, number: signal.Signals) -> None:
+    process = started(tmp_path / "stopped", *LONG, "checkpoint_every_s=0")
+    process.send_signal(number)
+    _, err = process.communicate(timeout=SOON_S)
+    assert process.returncode == ENDED[number], err
+    run = only_run(tmp_path / "stopped")
+    assert err.rstrip().endswith("stopped (Interrupted); the same command goes on") and "Traceback" not in err
+    assert not (run / "lock").read_text()
+    for runs in ("stopped", "whole"):
+        assert alpl(tmp_path / runs, *LONG, "checkpoint_every_s=0").status == 0
+    whole = only_run(tmp_path / "whole")
+    for file in ("metrics.csv", "cycle_00/query.csv", "cycle_00/epochs.csv", "cycle_01/model.pt"):
+        assert (run / file).read_bytes() == (whole / file).read_bytes(), file
+
+
+AT = """
+import os, sys, time
+from pathlib import Path
+from alpl import loop
+from alpl.commands import main
+from alpl.cycle.training import Training
+from alpl.modules.classifier import Classifier
+
+def slowly(wrapped, seconds):
+    def call(*arguments, **options):
+        Path({folder!r}, "there").touch()
+        time.sleep(seconds)
+        return wrapped(*arguments, **options)
+    return call
+
+# rehearsals look at the pool before there is a journal
+stage = {stage!r}
+if stage == "test":
+    Classifier.test_step = slowly(Classifier.test_step, 0.5)
+elif stage == "predict":
+    loop.Looking.predict = slowly(loop.Looking.predict, 600)
+elif stage == "select":
+    loop.check_query = slowly(loop.check_query, 600)
+main.cli()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["test", "predict", "select"])
+@pytest.mark.parametrize("number", ENDED)
+def test_every_stage_hears(tmp_path: Path, number: signal.Signals, stage: str) -> None:
+    """Between the batches of a test; in the middle of what has none."""
+    code = AT.format(folder=str(tmp_path), stage=stage)
+    small = ["acquisition=margin", "trainer.max_epochs=1", "schedule.cycles=1", "data.eval_batch_size=10"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *small, f"paths.runs={tmp_path / 'runs'}"], stderr=subprocess.PIPE, text=True
+    )
+    for _ in range(1200):
+        if (tmp_path / "there").exists():
+            break
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=SOON_S)
+    assert process.returncode == ENDED[number], err
+    assert "stopped (Interrupted); the same command goes on" in err
+    assert alpl(tmp_path / "runs", *small).status == 0
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
+    process = started(tmp_path, *LONG, "checkpoint_every_s=0")
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=SOON_S)
+    assert process.returncode == 130
+    assert alpl(tmp_path, *LONG, "checkpoint_every_s=0").status == 0
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_whole_sweep(tmp_path: Path) -> None:
+    process = started(tmp_path, "-m", "seed=0,1,2", *LONG, "checkpoint_every_s=0")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=SOON_S)
+    assert process.returncode == 130 and len(list(tmp_path.rglob("run.json"))) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("number", ENDED)
+def test_two_processes_leave_together_whoever_heard(tmp_path: Path, number: signal.Signals, which: int) -> None:
+    two = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp", "trainer.max_epochs=4000"]
+    process = started(tmp_path, *two, "schedule.cycles=0")
+    (child,) = [c for c in psutil.Process(process.pid).children() if "python" in c.name()]
+    os.kill((process.pid, child.pid)[which], number)
+    _, err = process.communicate(timeout=2 * SOON_S)
+    assert process.returncode == ENDED[number], err
+    psutil.wait_procs([child], timeout=SOON_S)
+    assert not child.is_running() and not RunFolder(only_run(tmp_path)).is_finished
+
+
+@pytest.mark.slow
+def test_no_process_outlives_the_first(tmp_path: Path) -> None:
+    two = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp", "trainer.max_epochs=4000"]
+    process = started(tmp_path, *two, "schedule.cycles=0")
+    (child,) = [c for c in psutil.Process(process.pid).children() if "python" in c.name()]
+    process.kill()
+    process.wait()
+    psutil.wait_procs([child], timeout=SOON_S)
+    assert not child.is_running()
+
+
+class Swallows:
+    """Code in which an exception is lost: Python ignores what is raised in a finalizer."""
+
+    def __del__(self) -> None:
+        time.sleep(4)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("number", [signal.SIGUSR2, *ENDED])
+def test_what_was_swallowed_is_raised_again(number: signal.Signals) -> None:
+    begin = time.monotonic()
+    with pytest.raises(Interrupted) as end, Interruption(grace_s=0.1) as interruption:
+        os.kill(os.getpid(), number)
+        Swallows()
+        assert interruption.leaving
+        time.sleep(60)
+    assert end.value.code == {**ENDED, signal.SIGUSR2: LEFT}[number] and time.monotonic() - begin < 10
 
 
 @pytest.mark.slow
