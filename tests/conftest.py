@@ -1,4 +1,5 @@
 import os
+from collections import Counter
 
 import pytest
 from hypothesis import settings
@@ -11,11 +12,23 @@ settings.load_profile("alpl")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # also in the processes that tests start: two tests share two cores
 
 
-def pytest_collection_modifyitems() -> None:
-    """Keep torch to one thread in the processes that run tests; the one that hands them out needs no torch."""
+@pytest.hookimpl(tryfirst=True)  # before those that are not asked for go
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave what is not in a ``sample`` to the slow part.
+
+    And keep torch to one thread in the processes that run tests; the one that hands them out needs no torch.
+    """
     import torch
 
     torch.set_num_threads(1)
+    cases: Counter[str] = Counter()
+    for item in items:
+        sample = item.get_closest_marker("sample")
+        if sample is not None and "slow" not in item.keywords:
+            name = item.nodeid.split("[")[0]
+            cases[name] += 1
+            if cases[name] > sample.args[0]:
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

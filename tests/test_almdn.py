@@ -66,6 +66,7 @@ def test_table2_is_all_14_aggregations() -> None:
         assert (acquisition.reduction, acquisition.score_thresh) == ("max", 0.5)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("table", "initial", "cycles"),
     [
@@ -90,6 +91,7 @@ def test_rows_that_query_compose_in_full_and_as_a_trial(table: str, initial: int
         assert full.model.network.boxes._target_.endswith("MixtureBoxes")
 
 
+@pytest.mark.slow
 def test_baselines_run_on_the_mixture_network() -> None:
     """Sec. 4.2: "by applying each sampling method to the proposed GMM architecture"."""
     for table in ("table4", "table5"):
@@ -130,6 +132,7 @@ def test_table6_has_the_baseline_as_published() -> None:
     assert networks["head_plain"].classes is None and networks["region_head_eff"].boxes.components == 4
 
 
+@pytest.mark.slow
 def test_table7_trains_other_detectors_on_the_sets_of_table4() -> None:
     params = experiment("table7").hydra.sweeper.params
     assert params["schedule.initial.row"] == "random,almdn_gmm,almdn_eff"

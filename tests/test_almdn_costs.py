@@ -25,6 +25,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torchvision.models, "get_model", lambda name, weights=None, **options: make(name, **options))
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     ("table", "method"),
     [(table, method) for table in ("table4", "table5") for method in ("random", "llal", "almdn_ensemble", "almdn_eff")]

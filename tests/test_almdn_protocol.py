@@ -34,6 +34,7 @@ def test_figure4_is_trained_as_llal_trains() -> None:
         assert (trial.trainer.max_epochs, trial.model.scheduler) == (3, None), method
 
 
+@pytest.mark.slow
 def test_ssds_of_table7_warm_up_like_all_others() -> None:
     """Sec. 4: "We use a learning rate warm-up strategy for the first 1,000 iterations"."""
     for method in ("transfer_vgg16", "transfer_resnet34", "transfer_resnet50"):

@@ -32,6 +32,7 @@ def test_there_are_detectors() -> None:
     assert {"ssd_tiny", "ssd300_vgg16", "ssd300_vgg16_coco", "ssd300_resnet34", "ssd300_resnet50"} <= set(DETECTORS)
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("model", DETECTORS)
 @pytest.mark.parametrize(
     "data",
@@ -47,6 +48,7 @@ def test_any_detector_meets_any_data(data: str, model: str) -> None:
     assert "augment" in config.data and "resize" in config.data  # its own pre-processing came with it
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("data", DATA)
 def test_each_data_set_has_its_usual_partners(data: str) -> None:
     config = given(composed(f"data={data}"))
@@ -71,6 +73,7 @@ def test_layouts_are_the_published_ones() -> None:
         assert torch.equal(hydra.utils.instantiate(config.model.layout).priors(), layout.priors())
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("model", "num_parameters"),
     [("ssd300_vgg16", 26_285_486), ("ssd300_resnet34", None), ("ssd300_resnet50", None)],  # 21 outputs; Liu et al.: 26M

@@ -25,6 +25,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [
@@ -60,6 +61,7 @@ def test_a_run_that_asks_for_no_difficulty_has_none(tmp_path: Path) -> None:
     assert (asked / "cycle_00" / "model.pt").read_bytes() == (plain / "cycle_00" / "model.pt").read_bytes()
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("extra", [["data=digits"], [*SMALL, "model=retinanet_tiny", "callbacks=none"]])
 def test_what_nobody_tells_is_refused_before_training(tmp_path: Path, extra: list[str]) -> None:
     result = alpl(tmp_path, *extra, "acquisition=dcus")

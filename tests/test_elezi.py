@@ -66,6 +66,7 @@ def test_every_printed_row_is_swept(table: str) -> None:
     assert experiment(table).hydra.sweeper.params.seed == "0,1,2"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", [TABLES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in TABLES[1:])])
 def test_every_row_composes_in_full_and_as_a_trial(table: str) -> None:
     for method in methods(table):
@@ -81,6 +82,7 @@ def test_every_row_composes_in_full_and_as_a_trial(table: str) -> None:
             assert OmegaConf.select(full, name) == OmegaConf.select(trial, name)
 
 
+@pytest.mark.slow
 def test_rows_are_what_the_paper_says() -> None:
     ours = checked("experiment=elezi/table1", "method=elezi")
     assert (ours.acquisition.measure, ours.acquisition.score_thresh) == ("product", 0.5)

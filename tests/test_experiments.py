@@ -53,6 +53,7 @@ def test_there_are_experiments() -> None:
     assert set(SAMPLE) <= set(TABLES)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("experiment", TRIALS)  # the others: test_tables.py
 def test_every_run_of_every_sweep_composes(experiment: str) -> None:
     jobs = jobs_of([f"experiment={experiment}"])

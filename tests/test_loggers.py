@@ -94,6 +94,7 @@ def without_times(row: dict) -> dict:
 # --- a run
 
 
+@pytest.mark.slow
 def test_offline_run_has_the_axes_and_the_values_of_the_csv_files(tmp_path: Path) -> None:
     run = alpl(tmp_path / "runs", *MARGIN).run_folder()
     axes = {m.metric.glob_name or m.metric.name: m.metric.step_metric for m in records(run) if m.HasField("metric")}
@@ -141,6 +142,7 @@ def test_offline_run_has_group_job_type_config_and_summary(tmp_path: Path) -> No
     assert end.exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_marked_and_goes_on_as_the_same_run(tmp_path: Path) -> None:
     with mock.patch("alpl.loop.check_query", side_effect=RuntimeError("broken")):
         assert alpl(tmp_path, *MARGIN).status == 1
@@ -194,6 +196,7 @@ def test_a_model_is_named_by_its_network_and_backbone() -> None:
     assert _kind({"_target_": "alpl.acquisition.Then", "first": {"_target_": "b.Entropy"}}) == "Then"
 
 
+@pytest.mark.slow
 def test_the_key_does_not_depend_on_the_logger(tmp_path: Path) -> None:
     assert alpl(tmp_path, "logger=wandb", *TINY).status == 0
     assert "finished already" in alpl(tmp_path, "logger=csv", *TINY).err

@@ -31,6 +31,7 @@ def scramble(monkeypatch: pytest.MonkeyPatch, kept: torch.Tensor) -> None:
     monkeypatch.setattr(Digits, "load", scrambled)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("fraction", "acquisition"),
     [
@@ -57,6 +58,7 @@ def test_labels_of_unlabeled_images_reach_nothing(tmp_path: Path, monkeypatch, a
     assert not np.array_equal(*correct)
 
 
+@pytest.mark.slow
 def test_only_the_oracle_sees_the_labels(tmp_path: Path, monkeypatch) -> None:
     overrides = ["acquisition=oracle", "trainer.max_epochs=20", "schedule.cycles=1"]  # enough to be right at times
     true = alpl(tmp_path / "true", *overrides).run_folder()
@@ -111,6 +113,7 @@ def test_the_whole_pool_can_be_bought(tmp_path: Path) -> None:
     assert json.loads((run / "journal.jsonl").read_text().splitlines()[-1]) == {"stage": "finished"}
 
 
+@pytest.mark.slow
 def test_without_a_budget_one_training_on_the_initial_set(tmp_path: Path) -> None:
     run = alpl(tmp_path, "trainer.max_epochs=1", "method=all_data", "acquisition=bald").run_folder()
     assert [path.name for path in sorted(run.glob("cycle_*"))] == ["cycle_00"]
@@ -118,6 +121,7 @@ def test_without_a_budget_one_training_on_the_initial_set(tmp_path: Path) -> Non
     assert not (run / "cycle_00" / "query.csv").exists()
 
 
+@pytest.mark.slow
 def test_an_ensemble_trains_members_that_differ(tmp_path: Path) -> None:
     run = alpl(tmp_path, *TINY, "num_members=2", "acquisition=bald", "model.network.dropout=0").run_folder()
     first, second = (torch.load(run / "cycle_00" / name, weights_only=True) for name in ("model.pt", "model_1.pt"))
@@ -126,6 +130,7 @@ def test_an_ensemble_trains_members_that_differ(tmp_path: Path) -> None:
     assert utility.min() >= 0 and utility.max() > 0  # two members that agreed everywhere would give zeros
 
 
+@pytest.mark.slow
 def test_warm_start_continues(tmp_path: Path) -> None:
     """With a learning rate of zero, weights that are continued stay what they were."""
     still = ["model.optimizer.lr=0", "model.scheduler=null", "model.optimizer.weight_decay=0"]
@@ -148,12 +153,14 @@ def test_initial_weights_are_loaded(tmp_path: Path) -> None:
     assert torch.equal(weights[0]["network.head.weight"], weights[1]["network.head.weight"])
 
 
+@pytest.mark.slow
 def test_steps_instead_of_epochs(tmp_path: Path) -> None:
     run = alpl(tmp_path, "trainer.max_epochs=-1", "trainer.max_steps=7", "schedule.cycles=1", "acquisition=dispersion",
                "model.scheduler={T_max: 7}").run_folder()  # fmt: skip
     assert np.load(run / "cycle_00" / "history.npy").shape[0] == 4  # two batches an epoch: 7 steps end in the fourth
 
 
+@pytest.mark.slow
 def test_validation_images_stay_out_of_the_pool(tmp_path: Path) -> None:
     run = alpl(tmp_path, "trainer.max_epochs=2", "data.validation=100", "method=all_data").run_folder()
     pool = Pool.load(run / "cycle_00" / "pool.csv")
@@ -161,6 +168,7 @@ def test_validation_images_stay_out_of_the_pool(tmp_path: Path) -> None:
     assert "val/accuracy" in (run / "cycle_00" / "epochs.csv").read_text().splitlines()[0]
 
 
+@pytest.mark.slow
 def test_what_has_served_is_removed_unless_it_is_kept(tmp_path: Path) -> None:
     run = alpl(tmp_path / "lean", *TINY, "acquisition=kcenter", "keep_models=false").run_folder()
     assert not list(run.rglob("predictions")) and [p.parent.name for p in run.rglob("*.pt")] == ["cycle_01"]

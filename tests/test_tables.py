@@ -145,6 +145,7 @@ def test_reasons_of_a_table_without_an_experiment(table: Path) -> None:
     assert "VAAL is named and is no printed row" in table_status("thesis/table5_1", table).faults
 
 
+@pytest.mark.slow
 def test_reasons_beside_an_experiment_are_a_fault(table: Path) -> None:
     reasons = table / "thesis" / "missing.csv"
     reasons.write_text("table,row,reason\ntable5_1,*,no\n")
@@ -183,6 +184,7 @@ def test_the_terminal_says_the_same_in_short() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_command_writes_and_checks_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.md"
     cli(["noris/table1", "--write", str(page)])

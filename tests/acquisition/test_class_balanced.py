@@ -75,6 +75,7 @@ def test_a_set_method_has_no_utilities():
         ClassBalanced(KCenter())
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     "name",
     [pytest.param("entropy_balanced", marks=pytest.mark.slow), "entropy_pseudo_label_balanced", "kcenter_balanced"],

@@ -105,6 +105,7 @@ def test_a_broken_or_unfinished_run_is_refused(runs: Path) -> None:
         RecordedInitial(str(runs), *NAMES).draw(Candidates(torch.arange(3)))
 
 
+@pytest.mark.slow
 def test_a_replaying_run_waits_for_the_other_and_goes_on(runs: Path) -> None:
     """It buys what the other one bought, cycle by cycle; where that is not there yet, the command goes on later."""
     query = folder_of(runs) / "cycle_00" / "query.csv"

@@ -56,6 +56,7 @@ def test_the_matches_of_the_foreground_are_those_of_all(seed, images, priors, sh
     assert match_by_iou(ours, flipped, 30, foreground=foreground, likely=likely).tolist() == expected
 
 
+@pytest.mark.slow
 def test_at_the_size_of_a_network_in_several_chunks():
     draws = torch.Generator().manual_seed(0)
     priors = TINY_96.priors()

@@ -110,6 +110,7 @@ def test_only_the_first_process_measures(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_run_measures_in_its_first_cycle_and_counts_all_members(tmp_path: Path, monkeypatch) -> None:
     calls = []
     measure = CostRecord.on_test_end

@@ -27,6 +27,7 @@ def epochs_of(run: Path, cycle: int, name: str = "epochs.csv") -> list[dict[str,
         return list(csv.DictReader(stream))
 
 
+@pytest.mark.slow
 def test_a_fit_ends_early_and_its_record_with_it(tmp_path: Path) -> None:
     result = alpl(tmp_path, *RUN, *STOP, "acquisition=dispersion", "num_members=2")
     assert result.status == 0, result.err
@@ -53,6 +54,7 @@ def test_a_value_that_nothing_logs_ends_the_run_in_one_line(tmp_path: Path) -> N
     assert "monitor of EarlyStopping must be a value that the fit logs (train/loss), got 'train/looss'" in result.err
 
 
+@pytest.mark.slow
 def test_validation_must_be_there_to_be_watched(tmp_path: Path) -> None:
     override = "callbacks.early_stopping.monitor=val/loss"
     result = alpl(tmp_path, *RUN, *STOP, override)
@@ -100,6 +102,7 @@ def test_others_are_not_refused() -> None:
     check_callbacks(made, has_validation=True)
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_what_a_cycle_leaves(tmp_path: Path) -> None:
     ema = "+callbacks.ema={_target_: lightning.pytorch.callbacks.EMAWeightAveraging, decay: 0.9}"
     few = [*RUN, "schedule.cycles=0", "trainer.max_epochs=3"]

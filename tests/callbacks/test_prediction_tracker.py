@@ -159,6 +159,7 @@ def test_a_pool_without_unlabeled_images_has_rows_of_no_image(tmp_path):
 # --- what it costs and leaves alone
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("reseed", [True, False])  # the epochs' own seeds would hide a draw
 @pytest.mark.parametrize("labeled_fraction", [1.0, 0.5])
 def test_training_is_the_same_with_and_without_it(tmp_path, labeled_fraction, reseed):
@@ -295,6 +296,7 @@ def _write_forever(path, position):
             position -= 15  # a resumed fit
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_a_whole_file(tmp_path):
     path, position = tmp_path / "rows.npy", 0
     for number in range(8):

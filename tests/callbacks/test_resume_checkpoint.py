@@ -103,6 +103,7 @@ def _assert_same_fit(tmp_path, view, *bombs, **options):
         assert torch.equal(value, expected[name]), name
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("interval", ["epoch", pytest.param("step", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("schedule", ["cosine", "milestones"])
 def test_every_schedule_goes_on_as_if_undisturbed(tmp_path, view, schedule, interval):
@@ -110,6 +111,7 @@ def test_every_schedule_goes_on_as_if_undisturbed(tmp_path, view, schedule, inte
     _assert_same_fit(tmp_path, view(), *bombs, schedule=schedule, interval=interval)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("epoch", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in (1, 3)), EPOCHS - 1])
 @pytest.mark.parametrize(
     "moment", ["on_train_epoch_start", "on_train_batch_start", "on_validation_end", "on_train_epoch_end"]
@@ -141,6 +143,7 @@ class EndBomb(Callback):
         raise KilledError
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     "make",
     [
@@ -162,6 +165,7 @@ def test_callbacks_of_lightning_go_on_as_if_undisturbed(tmp_path, view, make):
     assert not all(map(torch.equal, plain.state_dict().values(), undisturbed.state_dict().values()))
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("labeled_fraction", [0.5, "random"])
 def test_batches_with_unlabeled_images(tmp_path, view, labeled_fraction):
     _assert_same_fit(
@@ -173,6 +177,7 @@ def test_batches_with_unlabeled_images(tmp_path, view, labeled_fraction):
     )
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("max_steps", [4 * STEPS, 4 * STEPS + 1])
 @pytest.mark.parametrize("interval", ["epoch", "step"])
 def test_a_fit_that_counts_steps(tmp_path, view, max_steps, interval):

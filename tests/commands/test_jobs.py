@@ -68,6 +68,7 @@ def test_paths_are_those_of_the_runs(tmp_path: Path) -> None:
     assert [path.parent.name for path in listed] == ["random", "random", "margin", "margin"]
 
 
+@pytest.mark.slow
 def test_a_cluster_is_no_part_of_the_run() -> None:
     """So that the sweep's command finishes anywhere what a cluster began."""
     paths = {run_path_of(["seed=1", *more]) for more in ([], ["slurm=cpu"], ["slurm=gpu"], ["slurm=a100"])}

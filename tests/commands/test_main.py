@@ -169,6 +169,7 @@ def own_acquisitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
 
 
+@pytest.mark.sample(2)
 @pytest.mark.usefixtures("own_acquisitions")
 @pytest.mark.parametrize(
     "name, message",

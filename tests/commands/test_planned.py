@@ -44,6 +44,7 @@ def test_ranges_and_single_values_are_listed():
     assert listed == {"seed": ["0", "1", "2"], "data": ["digits"], "method": ["a", "b"]}
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     "overrides",
     [

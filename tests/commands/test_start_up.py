@@ -34,6 +34,7 @@ def test_help_names_the_choices_of_all_groups() -> None:
     assert "\nexperiment: quickstart, quickstart_detection" in said and "\nexperiment/thesis: table3_1, " in said
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     "arguments, told",
     [

@@ -38,6 +38,7 @@ def test_the_report_holds_the_table_s_earlier_runs_too(tmp_path: Path) -> None:
     assert ",random," in table and ",margin," in table
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "launch", ["hydra.sweeper.max_batch_size=1", pytest.param("hydra.mode=MULTIRUN", marks=pytest.mark.slow)]
 )
@@ -46,6 +47,7 @@ def test_other_ways_to_sweep(tmp_path: Path, launch: str) -> None:
     assert result.status == 0 and len(result.run_folders()) == 2
 
 
+@pytest.mark.slow
 def test_a_job_that_never_made_its_folder_does_not_hide_the_report_or_the_status(tmp_path: Path) -> None:
     result = alpl(tmp_path, "-m", *TINY, "seed=0,1.5")
     assert result.status == 1 and "run 2 failed: seed must be an int, got 1.5" in result.err

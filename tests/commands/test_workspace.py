@@ -49,6 +49,7 @@ def make_detector_run(folder: Path, *, gallery: bool = True) -> None:
     run.mark_done({"stage": "finished"})
 
 
+@pytest.mark.slow
 def test_names_are_those_that_a_run_logs(tmp_path: Path) -> None:
     for row in ("margin", "random"):
         alpl(tmp_path, f"acquisition={row}", *TINY)

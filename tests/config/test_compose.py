@@ -12,6 +12,7 @@ def key(*overrides: str, any_seed: bool = False) -> str:
         return content_key(content_of(compose("config", list(overrides)), any_seed=any_seed))
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     "override",
     ["paths.runs=/elsewhere", "paths.data=/elsewhere", "data.root=/elsewhere", "data.download=true", "logger=wandb",
@@ -22,6 +23,7 @@ def test_places_and_names_do_not_change_the_key(override: str) -> None:
     assert key("data=cifar10") == key("data=cifar10", override)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     "override",
     ["seed=1", "acquisition=entropy", "model.optimizer.lr=0.1", "data.batch_size=8", "schedule.budget=5",

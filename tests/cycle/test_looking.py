@@ -42,6 +42,7 @@ def _index(path: Path) -> list[int]:
         return [int(row["index"]) for row in csv.DictReader(stream)]
 
 
+@pytest.mark.slow
 def test_features_are_predicted_for_the_candidates_alone(tmp_path: Path) -> None:
     result = alpl(tmp_path, *RUN, "acquisition=entropy_then_ccms", "acquisition.ratio=2")
     assert result.status == 0, result.err

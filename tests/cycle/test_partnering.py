@@ -49,6 +49,7 @@ def test_a_partner_is_fitted_and_asked(tmp_path: Path) -> None:
     assert {int(row["index"]) for row in rows} == best  # the least labeled looking ones
 
 
+@pytest.mark.slow
 def test_the_tasks_model_is_the_same_with_and_without(tmp_path: Path) -> None:
     with_it = alpl(tmp_path / "with", *RUN, *PARTNER, "row=x").run_folder()
     without = alpl(tmp_path / "without", *RUN, "acquisition=entropy", "row=x").run_folder()

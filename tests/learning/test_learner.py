@@ -98,6 +98,7 @@ def test_without_pseudo_labels_the_student_is_an_ensembles_second_member(tmp_pat
     assert (two / name).read_bytes() == (ensemble / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_true_labels_of_unlabeled_images_reach_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     true = alpl(tmp_path / "true", *RUN).run_folder()
     kept = Pool.load(true / "cycle_02" / "pool.csv").labeled
@@ -131,6 +132,7 @@ def test_refused_before_training(tmp_path: Path, overrides, message: str) -> Non
     assert result.status == 2 and message in result.err and result.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_one_model_may_label_images_too(tmp_path: Path) -> None:
     """CEAL's scheme: what the model is certain of after the query trains the next one."""
     ceal = ("pseudo_labels=most_certain", "pseudo_labels.amount=50", *RUN[4:], "acquisition=entropy")

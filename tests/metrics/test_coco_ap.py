@@ -113,6 +113,7 @@ def test_by_hand():
     assert (result["map"], result["map50"], result["map75"]) == pytest.approx((0.35, 0.5, 0.5))
 
 
+@pytest.mark.slow
 def test_recalls_of_whole_hundredths_are_pycocotools():
     # where rounding decides whether a recall is reached
     boxes = [[20.0 * k, 0.0, 20.0 * k + 10, 10.0] for k in range(100)]

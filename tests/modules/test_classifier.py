@@ -179,6 +179,7 @@ def test_dropout_in_the_head_alone_does_not_run_the_backbone_again(backbone, pas
     assert len(calls) == passes
 
 
+@pytest.mark.slow
 def test_the_views_of_a_linear_head_have_the_moments_of_dropout():
     """Logits under inverted dropout: mean w x, variance p / (1 - p) sum (w x)^2."""
     module, batch = _module(dropout=0.25, num_passes=20_000, num_classes=2).eval(), _batch()

@@ -90,6 +90,7 @@ def theirs(module, suppression, **limits):
 # --- equal to torchvision
 
 
+@pytest.mark.sample(2)
 @BOTH
 @pytest.mark.parametrize("limits", [{}, {"pre_nms_top_k": 150, "score_thresh": 0.3, "nms_thresh": 0.3}])
 @torch.no_grad()
@@ -268,6 +269,7 @@ def test_views_are_passes_with_dropout_in_the_heads_alone(make):
     assert Need.VIEWS not in make().provides and Need.VIEWS in module.provides
 
 
+@pytest.mark.sample(1)
 @BOTH
 @pytest.mark.parametrize("source", ["pyramid", "class_tower"])
 @torch.no_grad()
@@ -322,6 +324,7 @@ def test_image_features_of_the_pyramid_are_the_average_of_each_map(make):
     torch.testing.assert_close(ensemble.image_features, given)
 
 
+@pytest.mark.sample(1)
 @BOTH
 @torch.no_grad()
 def test_an_ensemble_is_the_mean_of_its_members_anchor_by_anchor(make):
@@ -377,6 +380,7 @@ def test_bad_arguments_are_named(make, options, message):
         make(**options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

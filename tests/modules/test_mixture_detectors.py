@@ -317,6 +317,7 @@ HEADS = [
 ]
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("model", ["ssd_tiny", "faster_rcnn_tiny"])
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head_fits_every_detector_that_has_one(head, model):

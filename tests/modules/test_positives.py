@@ -139,6 +139,7 @@ def assert_told(positives, expected):
     assert any(one[2] > 0 for one in expected) and positives.ious.max() > 0.2
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", KINDS[:3])
 @torch.no_grad()
 def test_positives_are_those_of_a_loop(name):
@@ -196,6 +197,7 @@ def test_without_a_labeled_object_there_are_none(name):
     assert module.training_step(nothing, 0)["positives"] is None
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", KINDS[:3])
 def test_positives_in_half_precision_are_near(name):
     module, given = detector(name), batch()

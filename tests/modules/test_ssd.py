@@ -184,6 +184,7 @@ def metrics(run: Path, cycle: int) -> dict:
     return json.loads((run / f"cycle_0{cycle}" / "metrics.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "extra",
     [

@@ -13,6 +13,7 @@ from alpl.networks.fpn import TinyFpn, TorchvisionFpn
 LAST = {"resnet50": 2048, "mobilenet_v2": 320, "swin_t": 768}
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", LAST)
 @torch.no_grad()
 def test_maps_have_one_width_and_the_strides_of_their_levels(name):
@@ -55,6 +56,7 @@ def test_p6_is_on_the_map_that_was_asked_for_where_both_have_one_width(monkeypat
             assert torch.equal(maps["p6"], network.fpn.extra_blocks.p6(below))
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", ["resnet50", "mobilenet_v2", "swin_t"])
 @pytest.mark.parametrize("trained", [0, 2, 3, 5])
 def test_with_weights_the_first_stages_and_batch_norm_are_frozen(monkeypatch, name, trained):

@@ -279,6 +279,7 @@ def test_torchvisions_vgg_is_thinned_out(tmp_path):
     assert torch.equal(layers[28].weight, state["features.28.weight"])
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_torchvisions_vgg_gives_the_same_features_of_bytes(tmp_path):
     """torchvision's weights want (x / 255 - mean) / std; ours are made to take 0 to 255 less the mean."""

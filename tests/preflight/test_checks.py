@@ -70,6 +70,7 @@ REFUSED = {
 }  # fmt: skip
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(("overrides", "message"), REFUSED.values(), ids=REFUSED)
 def test_refused_before_any_training(tmp_path: Path, overrides, message: str) -> None:
     result = alpl(tmp_path, *overrides)
@@ -79,6 +80,7 @@ def test_refused_before_any_training(tmp_path: Path, overrides, message: str) ->
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} <= {"error.txt", "lock"}
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -98,6 +100,7 @@ def test_what_fits_passes(tmp_path: Path, overrides) -> None:
     assert result.status == 0 and run.call_count == 1, result.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -120,6 +123,7 @@ def test_the_rehearsal_changes_no_byte_of_the_run(tmp_path: Path, overrides) -> 
     assert different <= {"config.yaml", "cost.json"}  # the folders' own paths, and seconds
 
 
+@pytest.mark.slow
 def test_once_at_the_start_and_not_when_a_run_goes_on(tmp_path: Path) -> None:
     with mock.patch.object(loop, "check_rehearsal", wraps=checks.check_rehearsal) as check:
         run = alpl(tmp_path, *TINY, "acquisition=entropy").run_folder()
@@ -135,6 +139,7 @@ def test_once_at_the_start_and_not_when_a_run_goes_on(tmp_path: Path) -> None:
         assert check.call_count == 2
 
 
+@pytest.mark.slow
 def test_without_queries_nothing_is_rehearsed(tmp_path: Path) -> None:
     with mock.patch.object(loop, "check_rehearsal") as check:
         assert alpl(tmp_path, "trainer.max_epochs=1", "method=all_data").status == 0

@@ -41,6 +41,7 @@ def test_what_is_no_class_of_ours_says_nothing() -> None:
     check_partners(SceneDataModule, dict)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -65,6 +66,7 @@ def test_in_a_sweep_the_run_fails_in_one_line(tmp_path: Path) -> None:
     assert f"run 1 failed: data and model must be of one task, {CLASSIFIER_ON_SCENES}" in result.err
 
 
+@pytest.mark.slow
 def test_composing_alone_says_it_too(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         compose_job(["data=digits", "model=ssd_tiny"])

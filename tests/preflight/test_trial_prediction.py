@@ -45,6 +45,7 @@ def without(needs, module):
     return module.provides & FROM_MODULE & ~needs
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("less", [Need.FLIP, Need.VIEWS])
 def test_it_is_what_the_predict_stage_would_give(data_and_module, less):
     data, module = data_and_module

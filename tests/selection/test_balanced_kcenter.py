@@ -41,6 +41,7 @@ def test_a_thousand_random_cases():
         assert (picks.tolist(), distances.tolist()) == obvious(features, centers, probs, targets, weight, budget), case
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("num_centers", [0, 400])
 @pytest.mark.parametrize("weight", [0.05, 0.5, 10.0])
 @pytest.mark.parametrize("each", [1.0, 5.0, 20.0])  # all classes get enough early, late, never

@@ -126,6 +126,7 @@ def check(found, expected):
     assert torch.equal(found, found.T)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("tile", [1, 2, 5, 1024])
 def test_cosine_is_equation_6_and_7(monkeypatch, tile):
     monkeypatch.setattr(module, "_TILE", tile)
@@ -145,6 +146,7 @@ def test_released_is_what_the_facts_tell():
         check(found, released(images))
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(("direction", "alike"), [("symmetric", by_symmetric_kl), ("as_released", by_released_kl)])
 @pytest.mark.parametrize("tile", [2, 1024])
 def test_kl_is_the_same_equations_on_posteriors(monkeypatch, direction, alike, tile):

@@ -78,6 +78,7 @@ def test_the_bound_of_the_dual_holds_and_the_search_finds_nearly_every_optimum(m
     assert missed <= 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "num_classes", "budget", "weight"), [(2000, 10, 200, 1.0), (3000, 30, 300, 2.0)])
 def test_larger_pools_come_close(number, num_classes, budget, weight, monkeypatch):
     monkeypatch.setattr(exchange_search, "_DESCENTS", 20)
@@ -120,6 +121,7 @@ def test_exchanges_end_where_none_helps(seed, how):
     assert all(value(other) >= value() - 1e-8 for other in pairs(search, 14))
 
 
+@pytest.mark.slow
 def test_the_first_exchange_is_the_best_of_all():
     """With every pair measured, and with few of them, whose products must rank them well enough."""
     for seed, (width, measured) in itertools.product(range(30), [(40, 2000), (12, 20)]):
@@ -301,6 +303,7 @@ def test_greedy_picks_are_those_of_the_obvious_algorithm(data):
     assert picks.tolist() == expected and distances.tolist() == expected_distances
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("seed", range(20))
 def test_greedy_picks_on_real_numbers(seed):
     random = torch.Generator().manual_seed(seed)

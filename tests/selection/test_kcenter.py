@@ -144,6 +144,7 @@ def _clusters(spread, offsets, seed=0):
 
 # float32 Gram distances of points around 1e3 that are 1e-2 apart would be all noise: with these points not one of the
 # first picks would be right.
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("offsets", [(1000.0,), (-1000.0, 1000.0)])
 @pytest.mark.parametrize("spread", [1.0, 1e-1, 1e-2])
 def test_a_large_offset_does_not_drown_the_distances(offsets, spread):
@@ -218,6 +219,7 @@ def test_a_thousand_random_cases(metric):
         assert torch.equal(distances, expected.sqrt() if metric == "euclidean" else expected), case
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("metric", DISTANCES)
 @pytest.mark.parametrize("kind", ["spread", "clusters", "duplicates"])
 @pytest.mark.parametrize("num_centers", [0, 300, pytest.param(1500, marks=pytest.mark.slow)])
@@ -235,6 +237,7 @@ def test_many_candidates(metric, kind, num_centers):
     assert picks.tolist() == kcenter(features, centers, 400, DISTANCES[metric])[0]
 
 
+@pytest.mark.slow
 def test_distances_that_a_function_gives():
     random = torch.Generator().manual_seed(2)
     for case in range(1000):

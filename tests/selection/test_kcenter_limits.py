@@ -27,6 +27,7 @@ def short_points(draw):
     return points[:number], points[number:], draw(st.integers(0, number))
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("metric", "distances_to"), [("euclidean", squared_distances), ("cosine", cosine_distances)], ids=["l2", "cosine"]
 )

@@ -70,6 +70,7 @@ def random_similarities(draw, number, own):
     return square
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("ties", ["own", "as_released"])
 def test_same_as_the_loops(ties):
     draw = random.Random(0)

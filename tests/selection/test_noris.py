@@ -118,6 +118,7 @@ def random_samples(draw, number):
     return features, information
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("variant", ["sum", "max", "sum_equation_7", "max_equation_8"])
 @pytest.mark.parametrize("shape", ["gaussian", pytest.param("linear", marks=pytest.mark.slow)])
 def test_same_as_the_loops(variant, shape):
@@ -203,6 +204,7 @@ def object_distance(objects, images, width, **options):
 METRICS = ["squared_euclidean", "euclidean", "cosine"]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("aggregation", ["maximum", "average"])
 @pytest.mark.parametrize(
@@ -233,6 +235,7 @@ def test_object_distances_are_equation_9_and_10_and_those_of_table_4(metric, agg
         assert distance.largest() == pytest.approx(max(d for row in expected for d in row), rel=1e-12, abs=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 60), st.sampled_from(METRICS), st.booleans(), st.sampled_from([64, 2**14]))
 def test_the_largest_distance_is_that_of_the_rows(seed, number, metric, average, limit):

@@ -35,6 +35,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return both(tmp_path_factory.mktemp("rows"), ["random", "dispersion", "margin"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["random", "dispersion", "margin"])
 def test_a_row_leaves_what_it_leaves_alone(rows: tuple[Path, Path], name: str) -> None:
     on, off = row(rows[0], name), row(rows[1], name)
@@ -81,6 +82,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("change", "shares"),
     [("acquisition=margin schedule.cycles=1 schedule.budget=3 informativeness=false warm_start=true", True),
@@ -102,6 +104,7 @@ def test_a_taken_file_is_the_runs_own(tmp_path: Path) -> None:
         assert path.stat().st_ino != (product / "model.pt").stat().st_ino
 
 
+@pytest.mark.slow
 def test_a_broken_product_is_not_taken(tmp_path: Path) -> None:
     assert alpl(tmp_path, *TINY, "acquisition=random").status == 0
     (model,) = tmp_path.glob(".cache/first_cycle/*/model.pt")
@@ -113,6 +116,7 @@ def test_a_broken_product_is_not_taken(tmp_path: Path) -> None:
     assert "is broken and is made again: model.pt" in (run / "run.log").read_text()
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_made_ends_the_run_with_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     result = alpl(tmp_path / "runs", *TINY, f"paths.cache={tmp_path / 'file'}")

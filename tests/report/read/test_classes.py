@@ -113,6 +113,7 @@ def test_the_csv_holds_every_class_of_every_cycle(tables):
     assert len(rows) == 3 * (4 * 3 + 2)
 
 
+@pytest.mark.slow
 def test_the_figures_show_what_differs(tmp_path):
     make_detection_sweep(tmp_path / "a")
     (table, *_), _ = tables_of(tmp_path / "a")
