@@ -68,6 +68,12 @@ class Vgg16ReducedFc(AbstractSsdBackbone):
 
     def __init__(self, weights: str | None = None, dropout: float = 0.0) -> None:
         super().__init__()
+        if weights is not None and not Path(weights).is_file():
+            raise ConfigError(
+                f"model.network.backbone.weights must be a file, got {weights}, which does not exist: "
+                "put the published vgg16_reducedfc.pth there (in paths.data) or a state dict of torchvision's vgg16, "
+                "or begin from scratch with model.network.backbone.weights=null; model=ssd_tiny needs no file"
+            )
         self.layers = nn.Sequential(*_layers())  # numbered as in vgg16_reducedfc.pth
         self.l2norm = L2Norm(512)
         self.extras = nn.ModuleList(
@@ -76,12 +82,6 @@ class Vgg16ReducedFc(AbstractSsdBackbone):
         self.dropout = nn.Dropout(dropout)
         if weights is None:
             _initialize(self.layers)
-        elif not Path(weights).is_file():
-            raise ConfigError(
-                f"model.network.backbone.weights must be a file, got {weights}, which does not exist: "
-                "put the published vgg16_reducedfc.pth there (in paths.data) or a state dict of torchvision's vgg16, "
-                "or begin from scratch with model.network.backbone.weights=null; model=ssd_tiny needs no file"
-            )
         elif "features.0.weight" in read_tensors(Path(weights)):
             self.load_torchvision_vgg16(Path(weights))
         else:
