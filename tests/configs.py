@@ -2,17 +2,17 @@
 
 import csv
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
-from alpl.config.compose import CONF, EXPERIMENTS, register_experiments
+from alpl.config.compose import EXPERIMENTS
+from alpl.config.composing import composing
 from alpl.preflight.config import check_config
 
 
 def composed(*overrides: str) -> DictConfig:
     """The config of a command, unchecked."""
-    register_experiments()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         return compose("config", list(overrides))
 
 

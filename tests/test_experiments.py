@@ -6,12 +6,13 @@ from pathlib import Path
 import hydra
 import pytest
 from command import alpl
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from alpl.commands.sweep import jobs_of
 from alpl.config.compose import CONF, EXPERIMENTS, register_experiments
+from alpl.config.composing import composing
 from alpl.errors import ConfigError
 from alpl.preflight.config import check_config
 
@@ -58,7 +59,7 @@ def test_there_are_experiments() -> None:
 def test_every_run_of_every_sweep_composes(experiment: str) -> None:
     jobs = jobs_of([f"experiment={experiment}"])
     assert len(jobs) > 1
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         for job in jobs:
             check_config(compose("config", job))
 
@@ -117,7 +118,7 @@ def test_a_trial_keeps_the_imbalance_factors_apart(tmp_path: Path) -> None:
 
 def test_rows_are_what_the_papers_say() -> None:
     register_experiments()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         ppal = compose("config", ["experiment=ppal/table1", "method=entropy_then_ccms"])
         noris = compose("config", ["experiment=noris/table7", "method=noris"])
         balance = compose("config", ["experiment=thesis/table4_2", "method=entropy_balanced_strong"])
@@ -176,7 +177,7 @@ def test_every_leaf_composes_and_names_what_exists(leaf: str) -> None:
 
 def fault_of(overrides: list[str]) -> str | None:
     try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
+        with composing():
             config = compose("config", overrides)
     except ConfigCompositionException as error:
         return str(error)
@@ -193,7 +194,7 @@ def fault_of(overrides: list[str]) -> str | None:
 
 
 def test_the_data_sets_choose_their_usual_partners() -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         config = compose("config", ["data=cifar100_long_tailed"])
         model = hydra.utils.instantiate(config.model, num_classes=100, in_channels=3)
     assert config.trainer.max_epochs == 100 and config.schedule.budget == 2500

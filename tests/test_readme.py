@@ -26,17 +26,16 @@ def test_your_own_acquisition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_commands_of_the_readme_compose() -> None:
     """Every `alpl` line of the README is accepted up to the point where data would be read."""
-    from hydra import compose, initialize_config_dir
+    from hydra import compose
 
-    from alpl.config.compose import CONF, register_experiments
+    from alpl.config.composing import composing
     from alpl.preflight.config import check_config
 
-    register_experiments()
     block = README.read_text().split("## Use")[1].split("```")[1]
     lines = [line for line in block.splitlines() if line.startswith("alpl ")]
     assert len(lines) >= 6
     for line in lines:
         words = [word.lstrip("+") for word in shlex.split(line, comments=True)[1:] if word != "-m"]
         single = [word.split(",")[0] if "(" not in word else "seed=0" for word in words]
-        with initialize_config_dir(str(CONF), version_base="1.3"):
+        with composing():
             check_config(compose("config", single))

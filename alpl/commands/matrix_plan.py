@@ -27,7 +27,7 @@ from alpl.experiment import Experiment, make_experiment
 from alpl.modules.base import AbstractTrainableModule
 from alpl.predictions import FROM_MODULE, Need, Predictions
 from alpl.preflight.checks import check_needs, missing_needs, predictor
-from alpl.preflight.config import check_config
+from alpl.preflight.config import check_arguments, check_config
 from alpl.preflight.rehearsal import kind_of, rehearse
 from alpl.preflight.trial_prediction import trial_prediction
 
@@ -67,10 +67,12 @@ class _Shared:
 
     Args:
         data: a data module's config as text -> it, set up.
+        acquisitions: an acquisition's config as text -> it.
         rehearsed: an acquisition's config as text, and the kind of predictions -> its fault there, "" for none.
     """
 
     data: dict[str, AbstractPoolDataModule] = field(default_factory=dict)
+    acquisitions: dict[str, AbstractAcquisition] = field(default_factory=dict)
     rehearsed: dict[tuple[object, ...], str] = field(default_factory=dict)
 
 
@@ -123,17 +125,21 @@ class _Plan:
         parts = self._remedied(remedy)
         assert parts is not None, "the caller asks only where the model takes the remedy"
         parts.config.acquisition = OmegaConf.to_container(leaf, resolve=False)
+        text = OmegaConf.to_yaml(parts.config.acquisition, resolve=True)
+        made = self._shared.acquisitions
         try:
-            acquisition = instantiate(parts.config.acquisition, _convert_="all")
+            acquisition = made.get(text) or made.setdefault(
+                text, instantiate(parts.config.acquisition, _convert_="all")
+            )
             experiment = replace(parts.experiment, acquisition=acquisition)
             if missing := missing_needs(experiment, acquisition.needs, parts.module):
                 return missing, ""
             check_needs(experiment, acquisition.needs, parts.module)
-            return Need.NOTHING, self._rehearsal(parts, acquisition)
+            return Need.NOTHING, self._rehearsal(parts, acquisition, text)
         except ConfigError as error:
             return Need.NOTHING, one_line(error)
 
-    def _rehearsal(self, parts: _Parts, acquisition: AbstractAcquisition) -> str:
+    def _rehearsal(self, parts: _Parts, acquisition: AbstractAcquisition, text: str) -> str:
         """Give what :func:`alpl.preflight.checks.check_rehearsal` says, "" where it passes.
 
         Raises:
@@ -145,7 +151,6 @@ class _Plan:
             return ""
         number = len(parts.experiment.data.classes)
         is_detection = Need.BOXES in predictor(parts.experiment, parts.module).provides
-        text = OmegaConf.to_yaml(parts.config.acquisition, resolve=True)
         key = (text, None if shown is None else kind_of(shown), number, is_detection)
         if key not in self._shared.rehearsed:
             try:
@@ -187,8 +192,10 @@ def _leaf(name: str, base: DictConfig) -> DictConfig:
     if "defaults" in leaf:  # only Hydra can read it
         leaf = composed([f"acquisition={name}"]).acquisition
     base.acquisition = leaf
-    check_config(base)
     found: DictConfig = base.acquisition
+    for missing in sorted(OmegaConf.missing_keys(found)):
+        raise ConfigError(f"{missing} must be given, the config leaves it open")
+    check_arguments(OmegaConf.to_container(found, resolve=True), "acquisition")
     return found
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from alpl.commands.sweep import jobs_of
-from alpl.config.compose import CONF, EXPERIMENTS
+from alpl.config.compose import EXPERIMENTS
+from alpl.config.composing import composing
 from alpl.errors import ConfigError, DataError
 from alpl.preflight.config import check_config
 from alpl.report.read.paper import PaperTable, joined_reports
@@ -168,7 +169,7 @@ def swept_faults(jobs: Sequence[Sequence[str]]) -> list[str]:
 
 def _composed(job: Sequence[str]) -> tuple[str, DictConfig]:
     """Give the row that a run goes by, and its checked config."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         config = compose("config", list(job), return_hydra_config=True)
     method = str(config.row or config.hydra.runtime.choices.method)
     with open_dict(config):

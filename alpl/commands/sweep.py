@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
-from hydra import initialize_config_dir
 from hydra._internal.hydra import Hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException
 from hydra.experimental.callback import Callback
@@ -20,7 +18,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from alpl.config.compose import CONF, register_experiments, with_default_group
+from alpl.config.compose import with_default_group
+from alpl.config.composing import composing
 from alpl.errors import ConfigError
 from alpl.machine.cluster import is_lost_job, lost_jobs
 from alpl.machine.files import read_json, write_json
@@ -164,7 +163,7 @@ def jobs_of(overrides: Sequence[str]) -> list[list[str]]:
     """
     texts = [text for text in overrides if text not in _MULTIRUN]
     is_sweep = len(texts) < len(overrides)
-    with _hydra() as hydra:
+    with composing() as hydra:
         config = _compose(hydra, with_default_group(texts), RunMode.MULTIRUN)
     hydra_overrides = [text for text in config.hydra.overrides.hydra if not text.startswith("hydra.mode=")]
     if not is_sweep and config.hydra.mode != RunMode.MULTIRUN:
@@ -199,22 +198,12 @@ def compose_job(overrides: Sequence[str]) -> DictConfig:
         ConfigError: they do not as data and model are of two tasks.
         HydraException: the overrides do not compose.
     """
-    with _hydra() as hydra:
+    with composing() as hydra:
         return _compose(hydra, with_default_group(overrides), RunMode.RUN)
 
 
 _MULTIRUN = ("-m", "--multirun")
 _ALONE = "hydra.mode=RUN"  # an experiment's own mode is MULTIRUN
-
-
-@contextmanager
-def _hydra() -> Iterator[Hydra]:
-    """Hydra, as the command `alpl` has it."""
-    register_experiments()
-    with initialize_config_dir(str(CONF), job_name="alpl", version_base="1.3"):
-        hydra = GlobalHydra.instance().hydra
-        assert hydra is not None
-        yield hydra
 
 
 def _compose(hydra: Hydra, overrides: list[str], mode: RunMode) -> DictConfig:

@@ -67,9 +67,21 @@ def check_config(config: DictConfig) -> None:
     if config.num_threads is not None and not (isinstance(config.num_threads, int) and config.num_threads > 0):
         raise ConfigError(f"num_threads must be null or an int > 0, got {config.num_threads!r}")
     check_tasks(config)
-    resolved = OmegaConf.to_container(config, resolve=True)
-    for place, node in _targets(resolved, ""):
-        _check_arguments(place, node)
+    check_arguments(OmegaConf.to_container(config, resolve=True))
+
+
+def check_arguments(node: Any, place: str = "") -> None:
+    """Check the ``_target_`` paths of a part of a config, and their arguments; see :func:`check_config`.
+
+    Args:
+        node: the resolved part.
+        place: where it is.
+
+    Raises:
+        ConfigError: the first name that nothing reads.
+    """
+    for at, part in _targets(node, place):
+        _check_arguments(at, part)
 
 
 def check_tasks(config: DictConfig) -> None:

@@ -4,11 +4,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from alpl.config.compose import CONF, content_of
+from alpl.config.composing import composing
 from alpl.runs.run_folder import content_key
 
 
 def key(*overrides: str, any_seed: bool = False) -> str:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         return content_key(content_of(compose("config", list(overrides)), any_seed=any_seed))
 
 
@@ -39,3 +40,14 @@ def test_the_seeds_of_a_cell_share_their_variant() -> None:
     assert key("seed=0", any_seed=True) != key("seed=0", "acquisition=margin", any_seed=True)
     # a seed of its own for the initial set is another protocol
     assert key("schedule.initial.seed=0", any_seed=True) != key(any_seed=True)
+
+
+def test_files_are_read_once_and_stay_as_they_are():
+    texts = [["acquisition=entropy"], ["data=digit_scenes", "model=ssd_tiny", "seed=3"], ["acquisition=entropy"]]
+    with composing():
+        together = [compose("config", each) for each in texts]
+        together[0].model.network = "changed"  # what was given away is not what is kept
+        again = compose("config", texts[0])
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        alone = [compose("config", each) for each in texts]
+    assert together[1:] == alone[1:] and again == alone[0]
