@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from typing_extensions import Self
 
 from alpl.data.batch import Batch
+from alpl.data.batch_norm import least_batch
 from alpl.data.task import Task
 from alpl.labeling.pseudo_labels import AbstractPseudoLabels
 from alpl.labeling.schedule import Candidates
@@ -39,6 +40,12 @@ class AbstractPoolDataModule(LightningDataModule, ABC):
     def world_size(self) -> int:
         """Processes of the group."""
         return self.trainer.world_size if self.trainer is not None else 1
+
+    @final
+    @property
+    def least_batch(self) -> int:
+        """See :func:`alpl.data.batch_norm.least_batch`; of the network that is trained."""
+        return least_batch(self.trainer.lightning_module if self.trainer is not None else None)
 
     @property
     @abstractmethod

@@ -140,24 +140,28 @@ class PassSampler(AbstractBatchSampler):
     Over labeled images this is plain supervised training; over labeled and unlabeled images together it is the
     unbalanced ("random") sampling of Elezi et al., Table 6. With several processes each batch of
     ``world_size * batch_size`` images is divided evenly; no image is dropped or repeated, and all processes have the
-    same number of batches (a last handful that could not give each process an image joins the batch before).
+    same number of batches (a last handful that could not give each process ``least`` images joins the batch before).
 
     Args:
         index: ``Long[n]`` dataset indices.
         batch_size: images per process and batch.
+        least: images per process of the last batch where there is one before, see
+            :func:`alpl.data.batch_norm.least_batch`.
 
     Raises:
         ConfigError: there are fewer images than processes.
     """
 
-    def __init__(self, index: Index, batch_size: int, *, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self, index: Index, batch_size: int, *, least: int = 1, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
         super().__init__(seed=seed, rank=rank, world_size=world_size)
         if len(index) < world_size:
             raise ConfigError(f"trainer.devices must be <= the images to train on ({len(index)}), got {world_size}")
         self.index = index
         full, rest = divmod(len(index), batch_size * world_size)
         self.sizes = [batch_size * world_size] * full
-        if rest >= world_size or (rest and not full):
+        if rest >= least * world_size or (rest and not full):
             self.sizes.append(rest)
         elif rest:
             self.sizes[-1] += rest
@@ -265,6 +269,7 @@ def training_sampler(
     batch_size: int,
     *,
     pseudo: Index | None = None,
+    least: int = 1,
     seed: int,
     rank: int = 0,
     world_size: int = 1,
@@ -277,6 +282,7 @@ def training_sampler(
             that share of labeled images in every batch, "random" to draw from all images alike (Elezi et al., Table 6).
         batch_size: images per process and batch.
         pseudo: ``Long[n]`` unlabeled images that have pseudo-labels; in partly labeled batches they count as unlabeled.
+        least: see :class:`PassSampler`.
         seed: of all shuffles.
         rank: this process.
         world_size: processes.
@@ -287,9 +293,10 @@ def training_sampler(
     check_labeled_fraction(labeled_fraction, batch_size)
     place: dict[str, Any] = {"seed": seed, "rank": rank, "world_size": world_size}
     if labeled_fraction == "random":
-        return PassSampler(torch.cat([pool.labeled, pool.unlabeled]), batch_size, **place)
+        return PassSampler(torch.cat([pool.labeled, pool.unlabeled]), batch_size, least=least, **place)
     if labeled_fraction == 1:
-        return PassSampler(pool.labeled if pseudo is None else torch.cat([pool.labeled, pseudo]), batch_size, **place)
+        index = pool.labeled if pseudo is None else torch.cat([pool.labeled, pseudo])
+        return PassSampler(index, batch_size, least=least, **place)
     return BalancedSampler(pool.labeled, pool.unlabeled, batch_size, float(labeled_fraction), **place)
 
 

@@ -53,7 +53,8 @@ class SceneDataModule(AbstractPoolDataModule):
         augment: transform of training images. A detector's config brings it, as what it expects is its own matter.
         resize: ``UInt8[3 H W]`` -> ``Float[3 h w]``: the network's input without augmentation, for all other images.
         pair: makes a second view of each training image from the first, for ``Batch.second``; None for none.
-        batch_size: images per process and training step.
+        batch_size: images per process and training step. The last batch of an epoch may be smaller; where it would
+            give a process one image of a network with batch norm, it joins the batch before.
         labeled_fraction: as in :class:`alpl.data.datamodule.ImageDataModule`.
         eval_batch_size: images per process in evaluation and prediction.
         num_workers: processes that read and augment; 0 for none.
@@ -228,6 +229,7 @@ class SceneDataModule(AbstractPoolDataModule):
             self.labeled_fraction,
             self.batch_size,
             pseudo=None if self._pseudo is None else self._pseudo.index,
+            least=self.least_batch,
             seed=self.seed,
             rank=self.rank,
             world_size=self.world_size,
