@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, final
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from alpl.boxes.objects import AbstractDetectionImages, AbstractDetectionSource, DetectionSplits, Objects
+from alpl.boxes.objects import LEAST_EXTENT, AbstractDetectionImages, AbstractDetectionSource, DetectionSplits, Objects
 from alpl.data.base import AbstractPoolDataModule
 from alpl.data.batch import (
     AbstractBatchSampler,
@@ -28,6 +29,11 @@ from alpl.errors import ConfigError
 from alpl.labeling.pseudo_labels import AbstractPseudoLabels, PseudoLabels
 from alpl.labeling.schedule import Candidates
 from alpl.pool import Index, Pool
+
+log = logging.getLogger("alpl")
+
+_LEAST_INPUT = 32  # pixels: no detector takes images whose longer side is shorter
+_NUM_NAMED = 5  # images of a warning
 
 
 @final
@@ -223,6 +229,7 @@ class SceneDataModule(AbstractPoolDataModule):
             index: objects[~objects.difficult]
             for index, objects in zip(self._pool.labeled.tolist(), self._labeled_objects, strict=True)
         }
+        self._tell_without_extent(labeled)
         pseudo = None if self._pseudo is None else self._pseudo.by_image
         sampler = training_sampler(
             self._pool,
@@ -236,6 +243,26 @@ class SceneDataModule(AbstractPoolDataModule):
         )
         scenes = PartlyLabeledScenes(self.splits.train, labeled, pseudo, self.augment, self.pad_to, self.pair)
         return self._loader(scenes, sampler)
+
+    def _tell_without_extent(self, labeled: Mapping[int, Objects]) -> None:
+        """Warn of objects that training will leave out, as they have no extent in the network's input."""
+        lost: dict[str, int] = {}
+        for index, objects in labeled.items():
+            height, width = self.splits.train.sizes[index].tolist()
+            sides = objects.boxes[:, 2:] - objects.boxes[:, :2]
+            if not bool((sides < LEAST_EXTENT * max(height, width) / _LEAST_INPUT).any()):
+                continue  # spares making an image of that size
+            shown = self.resize(torch.zeros(3, height, width, dtype=torch.uint8)).shape[1:]
+            scale = torch.tensor([shown[1] / width, shown[0] / height]).repeat(2)
+            scaled = Objects(objects.boxes * scale, objects.labels, objects.difficult)
+            if number := int((~scaled.extended).sum()):
+                lost[self.splits.train.names[index]] = number
+        if lost and self.rank == 0:
+            log.warning(
+                f"{sum(lost.values())} labeled objects are narrower or lower than {LEAST_EXTENT} pixels in the "
+                f"network's input and not trained on: of {', '.join(list(lost)[:_NUM_NAMED])}"
+                + (f" and {len(lost) - _NUM_NAMED} more images" if len(lost) > _NUM_NAMED else "")
+            )
 
     def tracking_dataloader(self) -> DataLoader[Batch]:
         """The unlabeled images in order, without augmentation and objects."""
