@@ -88,7 +88,8 @@ class ActiveLearning:
         self.needs = needs_of_stages(experiment, self.recording, module) if self.budgets else (Need.NOTHING,)
         callbacks = {name: make() for name, make in experiment.callbacks.items()}
         check_callbacks(callbacks, has_validation=bool(data.num_validation))
-        check_settings(module, partial(self.parts.make_trainer, *callbacks.values()))
+        trainer = check_settings(module, partial(self.parts.make_trainer, *callbacks.values()))
+        data.check_workers(self.initial.labeled[:1], trainer.num_devices)
         if experiment.partner:
             checked_trainer(partial(self.parts.make_trainer, make=experiment.partner.trainer), "partner.trainer")
         if self.budgets:

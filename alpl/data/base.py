@@ -81,6 +81,19 @@ class AbstractPoolDataModule(LightningDataModule, ABC):
         """``Long[n 2]``: height and width of the training images ``index``."""
 
     @abstractmethod
+    def check_workers(self, index: Index, num_processes: int) -> None:
+        """Make sure that worker processes, where there are any, have room to hand batches over.
+
+        Args:
+            index: ``Long[n]`` training images, the first of which shows how large they are.
+            num_processes: of this machine that train together.
+
+        Raises:
+            ConfigError: they have not.
+            DataError: the image cannot be read.
+        """
+
+    @abstractmethod
     def fingerprint(self) -> str:
         """Tell this data set from any other in the same layout."""
 

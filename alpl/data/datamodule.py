@@ -196,6 +196,9 @@ class ImageDataModule(AbstractPoolDataModule):
         """See the base class."""
         return torch.tensor(self.splits.train.images.shape[2:]).expand(len(index), 2)
 
+    def check_workers(self, index: Index, num_processes: int) -> None:
+        """There are none: the images are in memory."""
+
     def fingerprint(self) -> str:
         """SHA-256 of all images."""
         digest = hashlib.sha256()

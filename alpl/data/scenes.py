@@ -15,11 +15,13 @@ from torch.utils.data import DataLoader, Dataset
 from alpl.boxes.objects import LEAST_EXTENT, AbstractDetectionImages, AbstractDetectionSource, DetectionSplits, Objects
 from alpl.data.base import AbstractPoolDataModule
 from alpl.data.batch import (
+    NUM_AHEAD,
     AbstractBatchSampler,
     Batch,
     ShardSampler,
     batch_loader,
     check_labeled_fraction,
+    no_room_for_batches,
     training_sampler,
 )
 from alpl.data.pair import PairTransform
@@ -28,6 +30,7 @@ from alpl.data.task import Task
 from alpl.errors import ConfigError
 from alpl.labeling.pseudo_labels import AbstractPseudoLabels, PseudoLabels
 from alpl.labeling.schedule import Candidates
+from alpl.machine.shared_memory import free_shared_memory
 from alpl.pool import Index, Pool
 
 log = logging.getLogger("alpl")
@@ -176,6 +179,17 @@ class SceneDataModule(AbstractPoolDataModule):
     def image_sizes(self, index: Index) -> Tensor:
         """See the base class."""
         return self.splits.train.sizes[index]
+
+    def check_workers(self, index: Index, num_processes: int) -> None:
+        """See the base class."""
+        free = free_shared_memory()
+        if not self.num_workers or free is None or not len(index):
+            return
+        shown = self.resize(self.splits.train[int(index[0])])
+        images = max(self.batch_size * (1 if self.pair is None else 2), self.eval_batch_size)
+        needed = shown.nbytes * images * self.num_workers * NUM_AHEAD * num_processes
+        if needed > free:
+            raise ConfigError(no_room_for_batches(self.num_workers, needed))
 
     def fingerprint(self) -> str:
         """SHA-256 of the names and sizes of all images; their pixels are not read for it."""
