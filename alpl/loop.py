@@ -36,7 +36,7 @@ from alpl.machine.processes import rank
 from alpl.machine.progress import Progress
 from alpl.pool import Pool
 from alpl.predictions import FROM_MODULE, FROM_PARTNER, Need
-from alpl.preflight.checks import DATA_FILE, check_data, check_needs, check_rehearsal, check_settings
+from alpl.preflight.checks import DATA_FILE, check_data, check_needs, check_rehearsal, check_settings, checked_trainer
 from alpl.preflight.rehearsal import check_query
 from alpl.recording.recording import Recording
 from alpl.runs.network_cost import FILE as COST_FILE
@@ -88,7 +88,10 @@ class ActiveLearning:
         self.needs = needs_of_stages(experiment, self.recording, module) if self.budgets else (Need.NOTHING,)
         callbacks = {name: make() for name, make in experiment.callbacks.items()}
         check_callbacks(callbacks, has_validation=bool(data.num_validation))
-        check_settings(module, partial(self.parts.make_trainer, *callbacks.values()))
+        trainer = check_settings(module, partial(self.parts.make_trainer, *callbacks.values()))
+        data.check_workers(self.initial.labeled[:1], trainer.num_devices)
+        if experiment.partner:
+            checked_trainer(partial(self.parts.make_trainer, make=experiment.partner.trainer), "partner.trainer")
         if self.budgets:
             needs = experiment.acquisition.needs | self.needs[0]
             check_needs(experiment, needs, module)

@@ -65,12 +65,11 @@ class Context:
 
         Args:
             images: ``Long[n]`` dataset indices, ascending, all unlabeled, and in the predictions where there are any.
+
+        Raises:
+            ValueError: the predictions lack one of them.
         """
         positions = torch.searchsorted(self.pool.unlabeled, images)
-        predictions = self.unlabeled
-        if predictions is not None and not torch.equal(predictions.index.cpu(), images):
-            rows = torch.searchsorted(predictions.index, images.to(predictions.index.device))
-            predictions = predictions.take(rows)
         own = {row.name: getattr(self, row.name) for row in FIELDS if not row.in_predictions}
         narrowed = {
             row.name: _taken(own[row.name], positions, 1 if row.per == "epoch" else 0)
@@ -80,7 +79,7 @@ class Context:
         return replace(
             self,
             pool=self.pool.among(images),
-            unlabeled=predictions,
+            unlabeled=None if self.unlabeled is None else self.unlabeled.of(images),
             **narrowed,
         )
 

@@ -15,6 +15,9 @@ from torch import Tensor
 
 from alpl.pool import Index
 
+LEAST_EXTENT = 0.1
+"""Pixels of the network's input that an object is wide and high at least; COCO's of one pixel are, in 300 of 640."""
+
 
 @dataclass(frozen=True, eq=False)
 class Objects:
@@ -50,6 +53,14 @@ class Objects:
 
     def __getitem__(self, chosen: Tensor) -> Objects:
         return Objects(self.boxes[chosen], self.labels[chosen], self.difficult[chosen])
+
+    @property
+    def extended(self) -> Tensor:
+        """``Bool[n]``: whose boxes are at least :data:`LEAST_EXTENT` wide and high; where a side is NaN, they are not.
+
+        Losses of boxes are of the logarithms of their sides, or of their quotients: without extent they are infinite.
+        """
+        return (self.boxes[:, 2:] - self.boxes[:, :2] >= LEAST_EXTENT).all(1)
 
     @classmethod
     def none(cls) -> Objects:

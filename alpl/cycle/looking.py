@@ -82,7 +82,8 @@ class Looking:
         files = self.parts.folder.cycle(cycle)
         reads = source is not None and bool(needs & FROM_MODULE)
         seen = _open(files, _numbered("unlabeled", source or 0)) if reads else None
-        labeled = _open(files, _numbered("labeled", source or 0)) if reads and Need.LABELED in needs else None
+        has_labeled = reads and Need.LABELED in needs
+        labeled = _open(files, _numbered("labeled", source or 0)).of(pool.labeled) if has_labeled else None
         whole = self._known(cycle, pool, needs, budget)
         among = replace(whole, unlabeled=seen, labeled=labeled).among(left.unlabeled)
         if not needs & FROM_PARTNER:
@@ -95,7 +96,7 @@ class Looking:
     def context_for_labels(self, cycle: int, pool: Pool, needs: Need) -> Context:
         """Gather what a labeler between two fits asked for, of all unlabeled images."""
         files = self.parts.folder.cycle(cycle)
-        seen = _open(files, _FOR_LABELS).only(needs) if needs & FROM_MODULE else None
+        seen = _open(files, _FOR_LABELS).of(pool.unlabeled).only(needs) if needs & FROM_MODULE else None
         return replace(self._known(cycle, pool, needs, 0), unlabeled=seen)
 
     def context_after_query(self, cycle: int, pool: Pool, left: Pool, needs: Need) -> Context:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import final
 
-import torch
 from torch import Tensor
 
 from alpl.callbacks.epoch_log import EpochLog
@@ -14,6 +13,7 @@ from alpl.callbacks.resume_checkpoint import ResumeCheckpoint, usable
 from alpl.cycle.parts import Parts
 from alpl.cycle.prediction import write_predictions
 from alpl.data.base import AbstractPoolDataModule
+from alpl.data.batch_norm import single_images_told
 from alpl.machine.files import read_tensors, write_tensors
 from alpl.machine.processes import rank
 from alpl.machine.seeding import derive_seed, seed_all
@@ -51,7 +51,8 @@ class Partnering:
                 make=partner.trainer,
             )
             start = usable(resume, parts.progress.say)
-            trainer.fit(module, datamodule=module.view(data), ckpt_path=start, weights_only=True)
+            with single_images_told():
+                trainer.fit(module, datamodule=module.view(data), ckpt_path=start, weights_only=True)
             if parts.is_main:
                 write_tensors(files.partner, module.state_dict())
 
@@ -69,10 +70,9 @@ class Partnering:
 
     def answers(self, cycle: int, images: Tensor) -> dict[str, Tensor]:
         """Give the answers by field, for images (``Long[n]``, ascending) that it was asked about."""
-        found = Predictions.load(self.parts.folder.cycle(cycle).predictions("partner"))
-        positions = torch.searchsorted(found.index, images)
+        found = Predictions.load(self.parts.folder.cycle(cycle).predictions("partner")).of(images)
         names = [row.name for row in FIELDS if row.need & self._partner.provides]
-        return {name: getattr(found, name)[positions] for name in names}
+        return {name: getattr(found, name) for name in names}
 
     def _make(self) -> AbstractPartner:
         return self._partner.module(**self.parts.experiment.data.module_arguments)

@@ -15,6 +15,7 @@ from alpl.callbacks.foreign import monitors_told
 from alpl.callbacks.resume_checkpoint import ResumeCheckpoint, usable
 from alpl.cycle.parts import Parts
 from alpl.data.base import AbstractPoolDataModule
+from alpl.data.batch_norm import single_images_told
 from alpl.learning import Fit
 from alpl.machine.files import read_tensors, write_json, write_tensors
 from alpl.machine.seeding import derive_seed, seed_all
@@ -61,7 +62,7 @@ class Training:
                 ResumeCheckpoint(resume, experiment.checkpoint_every_s, parts.interruption),
             )
             start = usable(resume, parts.progress.say)
-            with monitors_told(trainer):
+            with monitors_told(trainer), single_images_told():
                 trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
             if parts.is_main:
                 write_tensors(files.model(fit.model), module.state_dict())

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from typing_extensions import Self
 
 from alpl.data.batch import Batch
+from alpl.data.batch_norm import least_batch
 from alpl.data.task import Task
 from alpl.labeling.pseudo_labels import AbstractPseudoLabels
 from alpl.labeling.schedule import Candidates
@@ -39,6 +40,12 @@ class AbstractPoolDataModule(LightningDataModule, ABC):
     def world_size(self) -> int:
         """Processes of the group."""
         return self.trainer.world_size if self.trainer is not None else 1
+
+    @final
+    @property
+    def least_batch(self) -> int:
+        """See :func:`alpl.data.batch_norm.least_batch`; of the network that is trained."""
+        return least_batch(self.trainer.lightning_module if self.trainer is not None else None)
 
     @property
     @abstractmethod
@@ -72,6 +79,19 @@ class AbstractPoolDataModule(LightningDataModule, ABC):
     @abstractmethod
     def image_sizes(self, index: Index) -> Tensor:
         """``Long[n 2]``: height and width of the training images ``index``."""
+
+    @abstractmethod
+    def check_workers(self, index: Index, num_processes: int) -> None:
+        """Make sure that worker processes, where there are any, have room to hand batches over.
+
+        Args:
+            index: ``Long[n]`` training images, the first of which shows how large they are.
+            num_processes: of this machine that train together.
+
+        Raises:
+            ConfigError: they have not.
+            DataError: the image cannot be read.
+        """
 
     @abstractmethod
     def fingerprint(self) -> str:

@@ -13,11 +13,15 @@ from typing import Any, Literal, NamedTuple, final
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from alpl.errors import ConfigError
 from alpl.machine.seeding import generator
+from alpl.machine.shared_memory import SHARED_MEMORY, free_shared_memory
 from alpl.pool import Index, Pool
+
+NUM_AHEAD = 2  # batches that each worker makes ahead, torch's default
+WORKER_TIMEOUT_S = 600  # for one batch; reading it takes seconds
 
 
 class Batch(NamedTuple):
@@ -140,24 +144,28 @@ class PassSampler(AbstractBatchSampler):
     Over labeled images this is plain supervised training; over labeled and unlabeled images together it is the
     unbalanced ("random") sampling of Elezi et al., Table 6. With several processes each batch of
     ``world_size * batch_size`` images is divided evenly; no image is dropped or repeated, and all processes have the
-    same number of batches (a last handful that could not give each process an image joins the batch before).
+    same number of batches (a last handful that could not give each process ``least`` images joins the batch before).
 
     Args:
         index: ``Long[n]`` dataset indices.
         batch_size: images per process and batch.
+        least: images per process of the last batch where there is one before, see
+            :func:`alpl.data.batch_norm.least_batch`.
 
     Raises:
         ConfigError: there are fewer images than processes.
     """
 
-    def __init__(self, index: Index, batch_size: int, *, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self, index: Index, batch_size: int, *, least: int = 1, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
         super().__init__(seed=seed, rank=rank, world_size=world_size)
         if len(index) < world_size:
             raise ConfigError(f"trainer.devices must be <= the images to train on ({len(index)}), got {world_size}")
         self.index = index
         full, rest = divmod(len(index), batch_size * world_size)
         self.sizes = [batch_size * world_size] * full
-        if rest >= world_size or (rest and not full):
+        if rest >= least * world_size or (rest and not full):
             self.sizes.append(rest)
         elif rest:
             self.sizes[-1] += rest
@@ -265,6 +273,7 @@ def training_sampler(
     batch_size: int,
     *,
     pseudo: Index | None = None,
+    least: int = 1,
     seed: int,
     rank: int = 0,
     world_size: int = 1,
@@ -277,6 +286,7 @@ def training_sampler(
             that share of labeled images in every batch, "random" to draw from all images alike (Elezi et al., Table 6).
         batch_size: images per process and batch.
         pseudo: ``Long[n]`` unlabeled images that have pseudo-labels; in partly labeled batches they count as unlabeled.
+        least: see :class:`PassSampler`.
         seed: of all shuffles.
         rank: this process.
         world_size: processes.
@@ -287,9 +297,10 @@ def training_sampler(
     check_labeled_fraction(labeled_fraction, batch_size)
     place: dict[str, Any] = {"seed": seed, "rank": rank, "world_size": world_size}
     if labeled_fraction == "random":
-        return PassSampler(torch.cat([pool.labeled, pool.unlabeled]), batch_size, **place)
+        return PassSampler(torch.cat([pool.labeled, pool.unlabeled]), batch_size, least=least, **place)
     if labeled_fraction == 1:
-        return PassSampler(pool.labeled if pseudo is None else torch.cat([pool.labeled, pseudo]), batch_size, **place)
+        index = pool.labeled if pseudo is None else torch.cat([pool.labeled, pseudo])
+        return PassSampler(index, batch_size, least=least, **place)
     return BalancedSampler(pool.labeled, pool.unlabeled, batch_size, float(labeled_fraction), **place)
 
 
@@ -317,22 +328,71 @@ def num_labeled_of(batch_size: int, labeled_fraction: float) -> int:
     return num_labeled
 
 
-def batch_loader(dataset: Dataset[Batch], sampler: Sampler[Any], *, num_workers: int = 0) -> DataLoader[Batch]:
+@final
+class BatchLoader(DataLoader[Batch]):
+    """Gives batches, or says in one line why its workers cannot: made by :func:`batch_loader`."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # torch names its own class of iterators
+        try:
+            yield from super().__iter__()
+        except RuntimeError as error:
+            text = str(error)
+            if "shared memory" in text:  # torch's words, also where a worker died of writing beyond it
+                raise ConfigError(no_room_for_batches(self.num_workers)) from error
+            if "DataLoader timed out" in text:
+                raise ConfigError(
+                    f"data.num_workers={self.num_workers} gave no batch in {WORKER_TIMEOUT_S} s: reading images hangs "
+                    "(on a remote disk?), or the workers do; data.num_workers=0 reads without them"
+                ) from error
+            raise
+
+
+def no_room_for_batches(num_workers: int, needed: int | None = None) -> str:
+    """Say that workers have too little shared memory.
+
+    Args:
+        num_workers: as configured.
+        needed: bytes of a few batches, where they are known.
+    """
+    wanted = "more" if needed is None else f"about {needed / 2**20:.1f} MiB"
+    return (
+        f"data.num_workers must be 0, or {SHARED_MEMORY} larger (docker run --shm-size), got {num_workers}: they hand "
+        f"their batches over in it, need {wanted}, and {(free_shared_memory() or 0) / 2**20:.1f} MiB are free"
+    )
+
+
+def batch_loader(dataset: Dataset[Batch], sampler: Sampler[Any], *, num_workers: int = 0) -> BatchLoader:
     """Make the loader of a data set that answers a sampler's element with a whole batch.
 
     Its generator is its own: iterating over the pool must not draw from the global one, or tracking would change
     training.
     """
-    return DataLoader(
+    return BatchLoader(
         dataset,
         batch_size=None,
         sampler=sampler,
-        collate_fn=_as_is,
+        collate_fn=_handed_over,
         num_workers=num_workers,
+        prefetch_factor=NUM_AHEAD if num_workers else None,
+        timeout=WORKER_TIMEOUT_S if num_workers else 0,
         generator=torch.Generator().manual_seed(0),
         pin_memory=torch.cuda.is_available(),
     )
 
 
-def _as_is(batch: Any) -> Any:
+def _handed_over(batch: Any) -> Any:
+    """Give a batch as it is; in a worker, in the shared memory that torch would put it into behind our back.
+
+    There, in a thread that sends, an error would only be printed, and the batch be waited for.
+    """
+    if get_worker_info() is not None:
+        _share(batch)
     return batch
+
+
+def _share(value: Any) -> None:
+    if isinstance(value, Tensor) and value.numel():
+        value.share_memory_()
+    elif isinstance(value, tuple):
+        for part in value:
+            _share(part)

@@ -19,6 +19,7 @@ from alpl.data.batch import (
     ShardSampler,
     batch_loader,
     check_labeled_fraction,
+    num_labeled_of,
     training_sampler,
 )
 from alpl.data.sets import Splits
@@ -45,7 +46,8 @@ class ImageDataModule(AbstractPoolDataModule):
         source: makes what reads the data set, from ``root`` and ``download`` where these are given.
         normalize: raw batch -> the network's input, for every loader.
         augment: transforms of training batches, applied before ``normalize``, in order.
-        batch_size: images per process and training step.
+        batch_size: images per process and training step. The last batch of an epoch may be smaller; where it would
+            give a process one image of a network with batch norm, it joins the batch before.
         labeled_fraction: 1.0 trains on labeled images only; a fraction in (0, 1) gives every batch that share of
             labeled images (Elezi et al., Table 6); "random" draws from all images alike.
         eval_batch_size: images per process in evaluation and tracking.
@@ -194,6 +196,9 @@ class ImageDataModule(AbstractPoolDataModule):
         """See the base class."""
         return torch.tensor(self.splits.train.images.shape[2:]).expand(len(index), 2)
 
+    def check_workers(self, index: Index, num_processes: int) -> None:
+        """There are none: the images are in memory."""
+
     def fingerprint(self) -> str:
         """SHA-256 of all images."""
         digest = hashlib.sha256()
@@ -273,13 +278,23 @@ class ImageDataModule(AbstractPoolDataModule):
     # --- loaders
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Shuffled training batches, see ``labeled_fraction``; pseudo-labeled images have the targets that they got."""
-        pseudo = self._pseudo
+        """Shuffled training batches, see ``labeled_fraction``; pseudo-labeled images have the targets that they got.
+
+        Raises:
+            ConfigError: the labeled share of a batch is one image, and the network has batch norm.
+        """
+        pseudo, share, least = self._pseudo, self.labeled_fraction, self.least_batch
+        if isinstance(share, float) and share < 1 and num_labeled_of(self.batch_size, share) < least:
+            raise ConfigError(
+                f"data.labeled_fraction must give each batch {least} labeled images, as the network has batch norm, "
+                f"got {share} of {self.batch_size}"
+            )
         sampler = training_sampler(
             self.pool,
             self.labeled_fraction,
             self.batch_size,
             pseudo=None if pseudo is None else pseudo.index,
+            least=least,
             seed=self.seed,
             rank=self.rank,
             world_size=self.world_size,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import os
 import stat
 import struct
 import warnings
@@ -22,8 +21,8 @@ from torch import Tensor
 
 from alpl.boxes.objects import AbstractDetectionImages
 from alpl.errors import ConfigError, DataError
+from alpl.machine.shared_memory import SHARED_MEMORY, free_shared_memory
 
-SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps torch's shared tensors
 _FAULTS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises on broken files
 _ABSENT, _CLAIMED = -1, -2
 _TURNS = {
@@ -160,12 +159,11 @@ class _SharedCache:
     def __init__(self, sizes: Tensor, num_bytes: int) -> None:
         self._shapes = [(3, height, width) for height, width in sizes.tolist()]
         wanted = min(num_bytes, int(3 * sizes.prod(1).sum()))
-        if SHARED_MEMORY.exists():  # writing beyond it would kill a worker without a word
-            free = os.statvfs(SHARED_MEMORY).f_bavail * os.statvfs(SHARED_MEMORY).f_frsize
-            if wanted > free // 2:
-                raise ConfigError(
-                    f"cache_bytes must be <= {free // 2}, half of what is free in {SHARED_MEMORY}, got {num_bytes}"
-                )
+        free = free_shared_memory()
+        if free is not None and wanted > free // 2:  # writing beyond it would kill a worker without a word
+            raise ConfigError(
+                f"cache_bytes must be <= {free // 2}, half of what is free in {SHARED_MEMORY}, got {num_bytes}"
+            )
         self._bytes = _shared(wanted, torch.uint8)
         self._start = _shared(len(sizes), torch.long).fill_(_ABSENT)
         self._used = _shared(1, torch.long)

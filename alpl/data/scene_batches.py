@@ -97,6 +97,9 @@ class SeededBatches(Sampler[Place]):
 class PartlyLabeledScenes(Dataset[Batch]):
     """Training scenes of which some have objects; holds no objects of any other image.
 
+    Objects that the augmentation leaves without extent in the network's input are left out of its targets: here, for
+    all detectors and all augmentations. An image that loses all of them is one without objects.
+
     Args:
         images: the images.
         labeled: the oracle's objects, by dataset index.
@@ -138,7 +141,7 @@ class PartlyLabeledScenes(Dataset[Batch]):
             scene, moved = self.augment(self.images[index], objects, generator)
             scenes.append(scene)
             if index in self._objects:
-                targets.append(moved)
+                targets.append(moved[moved.extended])
             if self.pair is not None:
                 # a generator of its own: how many numbers the first view drew depends on the objects
                 other = torch.Generator().manual_seed(derive_seed(place.seed, number, "second"))

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, final
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from alpl.boxes.objects import AbstractDetectionImages, AbstractDetectionSource, DetectionSplits, Objects
+from alpl.boxes.objects import LEAST_EXTENT, AbstractDetectionImages, AbstractDetectionSource, DetectionSplits, Objects
 from alpl.data.base import AbstractPoolDataModule
 from alpl.data.batch import (
+    NUM_AHEAD,
     AbstractBatchSampler,
     Batch,
     ShardSampler,
     batch_loader,
     check_labeled_fraction,
+    no_room_for_batches,
     training_sampler,
 )
 from alpl.data.pair import PairTransform
@@ -27,7 +30,13 @@ from alpl.data.task import Task
 from alpl.errors import ConfigError
 from alpl.labeling.pseudo_labels import AbstractPseudoLabels, PseudoLabels
 from alpl.labeling.schedule import Candidates
+from alpl.machine.shared_memory import free_shared_memory
 from alpl.pool import Index, Pool
+
+log = logging.getLogger("alpl")
+
+_LEAST_INPUT = 32  # pixels: no detector takes images whose longer side is shorter
+_NUM_NAMED = 5  # images of a warning
 
 
 @final
@@ -53,7 +62,8 @@ class SceneDataModule(AbstractPoolDataModule):
         augment: transform of training images. A detector's config brings it, as what it expects is its own matter.
         resize: ``UInt8[3 H W]`` -> ``Float[3 h w]``: the network's input without augmentation, for all other images.
         pair: makes a second view of each training image from the first, for ``Batch.second``; None for none.
-        batch_size: images per process and training step.
+        batch_size: images per process and training step. The last batch of an epoch may be smaller; where it would
+            give a process one image of a network with batch norm, it joins the batch before.
         labeled_fraction: as in :class:`alpl.data.datamodule.ImageDataModule`.
         eval_batch_size: images per process in evaluation and prediction.
         num_workers: processes that read and augment; 0 for none.
@@ -170,6 +180,17 @@ class SceneDataModule(AbstractPoolDataModule):
         """See the base class."""
         return self.splits.train.sizes[index]
 
+    def check_workers(self, index: Index, num_processes: int) -> None:
+        """See the base class."""
+        free = free_shared_memory()
+        if not self.num_workers or free is None or not len(index):
+            return
+        shown = self.resize(self.splits.train[int(index[0])])
+        images = max(self.batch_size * (1 if self.pair is None else 2), self.eval_batch_size)
+        needed = shown.nbytes * images * self.num_workers * NUM_AHEAD * num_processes
+        if needed > free:
+            raise ConfigError(no_room_for_batches(self.num_workers, needed))
+
     def fingerprint(self) -> str:
         """SHA-256 of the names and sizes of all images; their pixels are not read for it."""
         digest = hashlib.sha256()
@@ -222,18 +243,40 @@ class SceneDataModule(AbstractPoolDataModule):
             index: objects[~objects.difficult]
             for index, objects in zip(self._pool.labeled.tolist(), self._labeled_objects, strict=True)
         }
+        self._tell_without_extent(labeled)
         pseudo = None if self._pseudo is None else self._pseudo.by_image
         sampler = training_sampler(
             self._pool,
             self.labeled_fraction,
             self.batch_size,
             pseudo=None if self._pseudo is None else self._pseudo.index,
+            least=self.least_batch,
             seed=self.seed,
             rank=self.rank,
             world_size=self.world_size,
         )
         scenes = PartlyLabeledScenes(self.splits.train, labeled, pseudo, self.augment, self.pad_to, self.pair)
         return self._loader(scenes, sampler)
+
+    def _tell_without_extent(self, labeled: Mapping[int, Objects]) -> None:
+        """Warn of objects that training will leave out, as they have no extent in the network's input."""
+        lost: dict[str, int] = {}
+        for index, objects in labeled.items():
+            height, width = self.splits.train.sizes[index].tolist()
+            sides = objects.boxes[:, 2:] - objects.boxes[:, :2]
+            if not bool((sides < LEAST_EXTENT * max(height, width) / _LEAST_INPUT).any()):
+                continue  # spares making an image of that size
+            shown = self.resize(torch.zeros(3, height, width, dtype=torch.uint8)).shape[1:]
+            scale = torch.tensor([shown[1] / width, shown[0] / height]).repeat(2)
+            scaled = Objects(objects.boxes * scale, objects.labels, objects.difficult)
+            if number := int((~scaled.extended).sum()):
+                lost[self.splits.train.names[index]] = number
+        if lost and self.rank == 0:
+            log.warning(
+                f"{sum(lost.values())} labeled objects are narrower or lower than {LEAST_EXTENT} pixels in the "
+                f"network's input and not trained on: of {', '.join(list(lost)[:_NUM_NAMED])}"
+                + (f" and {len(lost) - _NUM_NAMED} more images" if len(lost) > _NUM_NAMED else "")
+            )
 
     def tracking_dataloader(self) -> DataLoader[Batch]:
         """The unlabeled images in order, without augmentation and objects."""

@@ -116,6 +116,28 @@ class Predictions:
         dropped: dict[str, Any] = {row.name: None for row in FIELDS if row.in_predictions and row.name not in kept}
         return replace(self, **dropped)
 
+    def of(self, images: Tensor) -> Predictions:
+        """Give the predictions of some images, none of which may be missing.
+
+        Args:
+            images: ``Long[n]`` dataset indices, ascending.
+
+        Raises:
+            ValueError: one is missing, or the images of these predictions do not ascend.
+        """
+        index, images = self.index, images.to(self.index.device)
+        if torch.equal(index, images):
+            return self
+        if not bool((index[1:] > index[:-1]).all()):
+            raise ValueError("predictions must be of images by ascending dataset index, each of them once")
+        missing = images[~torch.isin(images, index)]
+        if len(missing):
+            raise ValueError(
+                f"predictions must be of all {len(images)} images that were asked about, but those of {len(missing)} "
+                f"are missing, images {missing[:5].tolist()}"
+            )
+        return self.take(torch.searchsorted(index, images))
+
     def take(self, images: Tensor) -> Predictions:
         """Give the predictions of some images, in the order of ``images`` (``Long[n]``, positions in N).
 

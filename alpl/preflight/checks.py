@@ -15,6 +15,7 @@ from alpl.modules.base import AbstractModule, AbstractTrainableModule
 from alpl.pool import Index
 from alpl.predictions import FROM_MODULE, Need
 from alpl.predictions.fields import hint_for, needs_from
+from alpl.preflight.loaders import check_whole_loaders
 from alpl.preflight.rehearsal import rehearse
 from alpl.preflight.trial_prediction import trial_prediction
 
@@ -99,16 +100,14 @@ def missing_needs(experiment: Experiment, needs: Need, module: AbstractTrainable
     return needs & ~provided
 
 
-def check_settings(module: AbstractTrainableModule, make_trainer: Callable[[], Trainer]) -> None:
-    """Make what is made again in every fit: a value that it refuses must not wait until then.
+def check_settings(module: AbstractTrainableModule, make_trainer: Callable[[], Trainer]) -> Trainer:
+    """Make what is made again in every fit: a value that it refuses must not wait until then; give the trainer.
 
     Raises:
-        ConfigError: the trainer, optimizer or schedule refuses its settings, or the fit would have no end or no epoch.
+        ConfigError: the trainer, optimizer or schedule refuses its settings, or the fit would have no end or no epoch,
+            or loaders would be cut.
     """
-    try:
-        trainer = make_trainer()
-    except Exception as error:
-        raise ConfigError(f"trainer refuses its settings: {type(error).__name__}: {error}") from error
+    trainer = checked_trainer(make_trainer, "trainer")
     epochs, steps = trainer.max_epochs, trainer.max_steps
     if isinstance(epochs, bool) or not isinstance(epochs, int) or not (epochs > 0 or epochs == -1):
         raise ConfigError(f"trainer.max_epochs must be an int > 0, or -1 beside trainer.max_steps, got {epochs!r}")
@@ -121,6 +120,25 @@ def check_settings(module: AbstractTrainableModule, make_trainer: Callable[[], T
     except Exception as error:
         message = f"model.optimizer or model.scheduler refuses its settings: {type(error).__name__}: {error}"
         raise ConfigError(message) from error
+    return trainer
+
+
+def checked_trainer(make_trainer: Callable[[], Trainer], place: str) -> Trainer:
+    """Make a trainer whose loaders stay whole.
+
+    Args:
+        make_trainer: makes it.
+        place: of its flags in the config, for the message.
+
+    Raises:
+        ConfigError: it refuses its settings, or see :func:`alpl.preflight.loaders.check_whole_loaders`.
+    """
+    try:
+        trainer = make_trainer()
+    except Exception as error:
+        raise ConfigError(f"{place} refuses its settings: {type(error).__name__}: {error}") from error
+    check_whole_loaders(trainer, place)
+    return trainer
 
 
 def check_data(experiment: Experiment, path: Path, *, may_write: bool) -> None:

@@ -33,7 +33,7 @@ def trial_prediction(module: AbstractModule, needs: Need, data: AbstractPoolData
     """
     name = type(module).__name__
     loader = data.observing(index).predict_dataloader()
-    loader.num_workers, loader.pin_memory = 0, False
+    loader.num_workers, loader.timeout, loader.pin_memory = 0, 0, False
     module.eval()
     module.needs = needs
     if isinstance(module, AbstractDetector):

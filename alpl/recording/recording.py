@@ -17,7 +17,7 @@ from alpl.errors import ConfigError
 from alpl.experiment import Experiment
 from alpl.labeling.oracle import AbstractOracle
 from alpl.labeling.pseudo_labels import AbstractPseudoLabels, ImagePseudoLabels
-from alpl.machine.files import read_array, whole_folder, write_array
+from alpl.machine.files import whole_folder, write_array
 from alpl.machine.seeding import derive_seed
 from alpl.metrics.class_balance import balance_metrics
 from alpl.modules.base import AbstractModule
@@ -117,7 +117,8 @@ class Recording:
 
     def _write_informativeness(self, files: CycleFiles, pool: Pool, query: Query, seen: Path) -> None:
         """Write what thesis Fig. 3.3 to 3.5 are made of."""
-        predicted = torch.from_numpy(read_array(seen / "labels.npy"))  # the one field needed
+        predicted = Predictions.load(seen, memory_map=True).of(pool.unlabeled).labels
+        assert predicted is not None, "every module gives labels"
         correct = predicted == self.oracle.annotate(pool.unlabeled)
         with whole_folder(files.informativeness) as folder:
             write_array(folder / "correct.npy", correct.numpy())

@@ -216,6 +216,25 @@ def test_hand_computed_sizes_of_a_pass(num_images, world_size, expected):
     assert [sum(map(len, step)) for step in batches] == expected
 
 
+@pytest.mark.parametrize(
+    ("num_images", "world_size", "expected"),
+    [
+        (9, 1, [4, 5]),  # one image has no variance for batch norm
+        (10, 1, [4, 4, 2]),
+        (8, 1, [4, 4]),
+        (19, 2, [8, 11]),  # the three images left would leave one to a process
+        (20, 2, [8, 8, 4]),
+        (1, 1, [1]),  # there is no batch before
+    ],
+)
+def test_a_handful_that_is_too_small_for_batch_norm_joins_the_batch_before(num_images, world_size, expected):
+    place = {"least": 2, "seed": 0, "world_size": world_size}
+    samplers = [PassSampler(torch.arange(num_images), 4, rank=rank, **place) for rank in range(world_size)]
+    batches = list(zip(*(_epoch(sampler, 0) for sampler in samplers), strict=True))
+    assert [sum(map(len, step)) for step in batches] == expected
+    assert sorted(image for step in batches for part in step for image in part) == list(range(num_images))
+
+
 def test_fewer_images_than_processes_are_refused():
     with pytest.raises(ConfigError, match=r"must be <= the images to train on \(2\), got 3"):
         PassSampler(torch.arange(2), 4, seed=0, world_size=3)

@@ -282,6 +282,26 @@ def test_only_training_batches_are_augmented_and_on_the_device_of_the_module(tmp
             torch.testing.assert_close(batch.images.cpu(), expected)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(("has_norm", "expected"), [(False, [8, 1]), (True, [9])])
+def test_no_batch_of_one_image_for_a_network_with_batch_norm(tmp_path, has_norm, expected):
+    module = _Recorder()
+    module.norm = torch.nn.BatchNorm2d(1) if has_norm else torch.nn.Identity()
+    view, _ = _view(range(9))
+    _quiet_trainer(tmp_path, "cpu").fit(module, datamodule=view)
+    assert [len(batch.images) for batch in module.seen["train"]] == expected
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_labeled_share_of_one_image_is_refused_for_batch_norm(tmp_path):
+    module = _Recorder()
+    module.norm = torch.nn.BatchNorm2d(1)
+    view, _ = _view(range(9), labeled_fraction=0.15)
+    with pytest.raises(ConfigError, match=r"labeled_fraction must give each batch 2 labeled images, .* got 0\.15 of 8"):
+        _quiet_trainer(tmp_path, "cpu").fit(module, datamodule=view)
+    assert not module.seen["train"]
+
+
 def test_transforms_are_applied_in_order():
     view, _ = _view([3, 8], augment=[lambda images: images + 1, lambda images: images * 2])
     (batch,) = view.train_dataloader()

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from alpl.data import image_files
 from alpl.data.image_files import ImageFiles, decode_image, read_size
 from alpl.errors import ConfigError, DataError
+from alpl.machine import shared_memory
 
 SIZES = [(4, 5), (6, 3), (2, 2), (5, 5)]
 COUNTS = [3 * height * width for height, width in SIZES]  # 60, 54, 12, 75 bytes
@@ -160,7 +160,7 @@ def test_wrong_arguments(files):
 
 
 def test_a_cache_that_does_not_fit_the_shared_memory_is_an_error(files, tmp_path, monkeypatch):
-    monkeypatch.setattr(image_files, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(shared_memory, "SHARED_MEMORY", tmp_path)
     free = namedtuple("Free", "f_bavail f_frsize")
     monkeypatch.setattr(os, "statvfs", lambda path: free(200, 2))
     with pytest.raises(ConfigError, match=r"cache_bytes must be <= 200, half of what is free in .*, got 201"):

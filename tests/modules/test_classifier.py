@@ -43,6 +43,14 @@ class DroppingBackbone(nn.Module):
         return self.layers(images)
 
 
+class FlatBackbone(nn.Sequential):
+    """Pixels are features."""
+
+    def __init__(self, in_channels):
+        super().__init__(nn.Flatten())
+        self.num_features = in_channels * 64
+
+
 def _module(dropout=0.0, num_classes=5, backbone=SMALL, seed=0, **options):
     torch.manual_seed(seed)
     network = partial(ClassificationNetwork, backbone, dropout=dropout)
@@ -58,6 +66,14 @@ def _batch(labeled=(1, 0, 1, 1, 0, 0), targets=(4, 0, 2), seed=9):
 
 
 # --- training
+
+
+def test_batch_norm_is_not_given_the_one_labeled_image_of_a_batch():
+    one, two = _batch((0, 1, 0), (2,)), _batch((0, 1, 1), (2, 0))
+    loss = _module().training_step(one, 0)
+    loss.backward()  # under DDP every process must come to it
+    assert loss == 0 and _module().training_step(two, 0) > 0
+    assert _module(backbone=FlatBackbone).training_step(one, 0) > 0  # which has none
 
 
 def test_the_loss_is_the_mean_cross_entropy_of_the_labeled_images():

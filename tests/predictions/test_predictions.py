@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 
@@ -209,3 +210,31 @@ def test_an_unknown_form_in_a_file_is_an_error(tmp_path):
     (tmp_path / "p" / "fields.json").write_text(text)
     with pytest.raises(ValueError, match=re.escape("'softmin' is not a valid Form")):
         Predictions.load(tmp_path / "p")
+
+
+# --- of images that were asked about
+
+
+def _ascending(counts):
+    made = make_predictions(counts)
+    return dataclasses.replace(made, index=torch.arange(len(counts)) * 2)
+
+
+def test_predictions_of_some_images_are_theirs():
+    whole = _ascending([2, 0, 1, 3])
+    assert whole.of(torch.tensor([0, 2, 4, 6])) is whole  # nothing is copied, so that it may be memory-mapped
+    _assert_same(whole.of(torch.tensor([2, 6])), whole.take(torch.tensor([1, 3])))
+
+
+@pytest.mark.parametrize("images", [[2, 3], [-1, 2], [6, 8], [8]])
+def test_an_image_without_a_prediction_is_named(images):
+    missing = sorted(set(images) - {0, 2, 4, 6})
+    with pytest.raises(ValueError, match=re.escape(f"those of {len(missing)} are missing, images {missing}")):
+        _ascending([1, 1, 1, 1]).of(torch.tensor(images))
+
+
+@pytest.mark.parametrize("index", [[0, 0, 2], [2, 0, 4]])
+def test_predictions_of_images_out_of_order_are_refused(index):
+    mixed = dataclasses.replace(make_predictions([1, 1, 1]), index=torch.tensor(index))
+    with pytest.raises(ValueError, match="ascending dataset index"):
+        mixed.of(torch.tensor([0, 2]))
