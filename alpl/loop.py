@@ -30,7 +30,7 @@ from alpl.data.base import AbstractPoolDataModule
 from alpl.experiment import Experiment
 from alpl.labeling.pseudo_labels import AbstractPseudoLabels
 from alpl.learning import Fit
-from alpl.machine.files import read_json
+from alpl.machine.files import read_sealed
 from alpl.machine.interruption import Interruption
 from alpl.machine.processes import rank
 from alpl.machine.progress import Progress
@@ -125,8 +125,10 @@ class ActiveLearning:
             self.folder.mark_done({"stage": "finished"})
 
     def _record_pool(self, cycle: int, pool: Pool) -> None:
+        """Write who is labeled, unless a stage's line in the journal answers for the file that is there."""
         path = self.folder.cycle(cycle).pool
-        if self.parts.is_main and not path.exists():
+        told = any(entry.get("cycle") == cycle for entry in self.folder.journal)
+        if self.parts.is_main and not (told and path.exists()):
             pool.save(path)
 
     def _train(self, cycle: int, pool: Pool) -> AbstractPoolDataModule:
@@ -243,7 +245,7 @@ class ActiveLearning:
 
     def _determinants(self) -> dict[str, Any]:
         """Give what the first cycle's fits and test depend on."""
-        config, initial, data = self.experiment.first_cycle, self.initial, read_json(self.folder.path / DATA_FILE)
+        config, initial, data = self.experiment.first_cycle, self.initial, read_sealed(self.folder.path / DATA_FILE)
         assert config is not None, "asked only where it is shared"
         needed = iter([bool(provider.provides & self.training.watched) for provider in self.experiment.providers])
         attached = [name in self.experiment.callbacks or next(needed) for name in config.callbacks]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from alpl.errors import DataError
-from alpl.machine.files import whole_file
+from alpl.machine.files import reading, whole_file
 
 UNLABELED = -1
 EXCLUDED = -2  # never labeled, never queried: validation images, images that a long-tailed variant drops
@@ -134,7 +134,7 @@ class Pool:
         Raises:
             DataError: the file is not a whole pool file.
         """
-        try:
+        with reading(path, "a pool (index,cycle under a num_images line)"):
             head, *rows = path.read_text(encoding="utf-8").splitlines()
             num_images = int(head.split("num_images=")[1].split()[0])
             num_labeled = int(head.split("num_labeled=")[1].split()[0])
@@ -143,8 +143,6 @@ class Pool:
             cycle = torch.full((max(num_images, 0),), UNLABELED, dtype=torch.long)
             cycle[_checked(index, num_images, "index")] = value
             pool = cls(cycle)
-        except (IndexError, ValueError) as error:
-            raise DataError(f"{path} is not a pool file (index,cycle under a num_images line): {error}") from error
         if pool.num_labeled != num_labeled:
             raise DataError(f"{path} must list num_labeled={num_labeled} labeled images, lists {pool.num_labeled}")
         return pool

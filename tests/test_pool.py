@@ -137,12 +137,12 @@ def test_a_pool_is_made_of_cycles(cycle, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is not a pool file"),
-        ("index,cycle\n1,0\n", "is not a pool file"),
-        ("# num_images=3\nindex,cycle\n1,0\n", "is not a pool file"),
-        ("# num_images=x num_labeled=1\nindex,cycle\n1,0\n", "is not a pool file"),
-        ("# num_images=3 num_labeled=1\nindex,cycle\n1,0,0\n", "is not a pool file"),
-        ("# num_images=3 num_labeled=1\nindex,cycle\n1,first\n", "is not a pool file"),
+        ("", "must hold a pool"),
+        ("index,cycle\n1,0\n", "must hold a pool"),
+        ("# num_images=3\nindex,cycle\n1,0\n", "must hold a pool"),
+        ("# num_images=x num_labeled=1\nindex,cycle\n1,0\n", "must hold a pool"),
+        ("# num_images=3 num_labeled=1\nindex,cycle\n1,0,0\n", "must hold a pool"),
+        ("# num_images=3 num_labeled=1\nindex,cycle\n1,first\n", "must hold a pool"),
         ("# num_images=3 num_labeled=1\nindex,cycle\n7,0\n", r"index must lie in \[0, 3\), got \[7\]"),
         ("# num_images=3 num_labeled=2\nindex,cycle\n1,0\n1,1\n", r"index must not repeat .* got \[1\]"),
         ("# num_images=3 num_labeled=0\nindex,cycle\n1,-7\n", r"cycle must be >= -2, got \[-7\]"),

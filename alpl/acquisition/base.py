@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from alpl.errors import ConfigError
-from alpl.machine.files import whole_file
+from alpl.machine.files import read_csv, reading, whole_file
 from alpl.machine.seeding import derive_seed, generator
 from alpl.pool import Index, Pool
 from alpl.predictions import FIELDS, Need, Posterior, Predictions
@@ -151,13 +151,18 @@ class Query:
 
     @classmethod
     def load(cls, path: Path) -> Query:
-        """Read what :meth:`save` wrote."""
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-        return cls(
-            torch.tensor([int(row["index"]) for row in rows], dtype=torch.long),
-            torch.tensor([float(row["utility"]) for row in rows], dtype=torch.float64),
-        )
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            DataError: the file is no whole query.
+        """
+        what = "a query (rank,index,utility)"
+        rows = read_csv(path, what, "index", "utility")
+        with reading(path, what):
+            return cls(
+                torch.tensor([int(row["index"]) for row in rows], dtype=torch.long),
+                torch.tensor([float(row["utility"]) for row in rows], dtype=torch.float64),
+            )
 
 
 @final

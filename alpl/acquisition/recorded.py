@@ -5,7 +5,6 @@ A set of images that one network chose may so train another one (Choi et al. 202
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import final
 
@@ -14,7 +13,9 @@ import torch
 from alpl.acquisition.base import Query
 from alpl.errors import ConfigError, DataError
 from alpl.labeling.schedule import AbstractInitialSet, Candidates
+from alpl.machine.files import read_object
 from alpl.pool import EXCLUDED, Index, Pool
+from alpl.runs import artefacts
 from alpl.runs.run_folder import CycleFiles, RunFolder
 
 
@@ -30,7 +31,7 @@ class RecordedRun:
         run: pattern of its folder's name, such as "voc07-*", where others of that seed lie beside it (a trial, say).
 
     Raises:
-        ConfigError: there is no such run, or there are several.
+        ConfigError: there is no such run, there are several, or it is broken.
     """
 
     def __init__(self, runs: str, table: str, row: str, seed: int, run: str = "*") -> None:
@@ -41,6 +42,10 @@ class RecordedRun:
             hint = f"; name one by run, e.g. run={found[0].name}" if found else ""
             raise ConfigError(f"{place} must hold one run of seed {seed}, the one that is followed, got {names}{hint}")
         self.folder = RunFolder(found[0])
+        try:
+            artefacts.check(found[0], self.folder.journal, of_report=True)
+        except DataError as error:
+            raise ConfigError(f"the run that is followed is broken: {error}") from error
 
     def pool(self, cycle: int) -> Pool:
         """Who was labeled when a cycle began.
@@ -62,8 +67,8 @@ class RecordedRun:
         path = self._file(self._cycle(cycle).query, cycle)
         try:
             return Query.load(path)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"the run that is followed is broken: {path}: {error}") from error
+        except DataError as error:
+            raise ConfigError(f"the run that is followed is broken: {error}") from error
 
     def last_cycle(self) -> int:
         """The number of the last cycle.
@@ -119,7 +124,7 @@ class RecordedInitial(AbstractInitialSet):
 
 def _seed_of(path: Path) -> int | None:
     try:
-        seed = json.loads(path.read_text(encoding="utf-8"))["seed"]
-    except (OSError, KeyError, TypeError, ValueError):
+        seed = read_object(path)["seed"]
+    except (DataError, KeyError):
         return None
     return seed if isinstance(seed, int) else None

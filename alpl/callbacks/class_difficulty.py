@@ -14,7 +14,7 @@ from alpl.callbacks.base import AbstractProvider
 from alpl.errors import ConfigError
 from alpl.losses.difficulty import Absent, training_difficulty, update_difficulty
 from alpl.losses.positives import Positives
-from alpl.machine.files import whole_file
+from alpl.machine.files import read_csv, reading, whole_file
 from alpl.modules.base import AbstractTrainableModule
 from alpl.predictions import Need
 
@@ -59,8 +59,10 @@ class ClassDifficulty(AbstractProvider):
 
     def read(self, folder: Path) -> Tensor:
         """``Float32[K]``, the difficulties."""
-        with (folder / DIFFICULTY).open(encoding="utf-8", newline="") as stream:
-            return torch.tensor([float(row["difficulty"]) for row in csv.DictReader(stream)])
+        path, what = folder / DIFFICULTY, "the classes' difficulties"
+        rows = read_csv(path, what, "difficulty")
+        with reading(path, what):
+            return torch.tensor([float(row["difficulty"]) for row in rows])
 
     def state_dict(self) -> dict[str, Any]:
         """Difficulty, momentum and positives seen, ``[K]`` each."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
 from typing import Any, final
 
@@ -13,7 +14,7 @@ from numpy.lib import format as npy
 
 from alpl.callbacks.base import AbstractProvider
 from alpl.callbacks.inference import gather_rows, predict_batches
-from alpl.errors import ConfigError
+from alpl.errors import ConfigError, DataError
 from alpl.machine.files import read_array, write_header
 from alpl.predictions import Need
 
@@ -49,23 +50,36 @@ class PredictionTracker(AbstractProvider):
         self.every_n_epochs = every_n_epochs
         self._folder: Path | None = None
         self._recorded = 0
+        self._sums: dict[str, int] = {}
 
     def bind(self, folder: Path) -> None:
         """See the base class."""
         self._folder = folder
-        self._recorded = 0  # load_state_dict sets it again where a fit is resumed
+        self._recorded, self._sums = 0, {}  # load_state_dict sets them again where a fit is resumed
 
     def read(self, folder: Path) -> np.ndarray:
         """``Int[E U]``, memory-mapped."""
         return read_array(folder / HISTORY, memory_map=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """How many rows belong to the checkpoint."""
-        return {"recorded": self._recorded}
+        """How many rows belong to the checkpoint, and the checksums (CRC-32) of their bytes."""
+        return {"recorded": self._recorded, "sums": dict(self._sums)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on behind the rows of the checkpoint; later rows on disk are of epochs that are trained again."""
+        """Go on behind the rows of the checkpoint; later rows on disk are of epochs that are trained again.
+
+        Raises:
+            DataError: the rows on disk are not those that were recorded.
+        """
         self._recorded = int(state_dict["recorded"])
+        self._sums = dict(state_dict.get("sums", {}))  # none in checkpoints of earlier versions
+        assert self._folder is not None, "the loop binds the callback before the fit"
+        for name, told in self._sums.items():
+            if _sum_of_rows(self._folder / name, self._recorded) != told:
+                raise DataError(
+                    f"{self._folder / name} must hold the {self._recorded} rows that were recorded, and does not: "
+                    "delete the fit_*.ckpt beside it, and the same command begins that fit anew"
+                )
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse a fit that would end before the first record.
@@ -103,7 +117,16 @@ class PredictionTracker(AbstractProvider):
                     num_classes = len(trainer.datamodule.classes)  # type: ignore[attr-defined]
                     row = row.astype(np.min_scalar_type(num_classes - 1))
                 append_row(self._folder / name, row, self._recorded)
+                self._sums[name] = zlib.crc32(np.ascontiguousarray(row).data, self._sums.get(name, 0))
         self._recorded += 1
+
+
+def _sum_of_rows(path: Path, number: int) -> int:
+    """CRC-32 of the first rows of an ``.npy`` file; one row is in memory at a time."""
+    total = 0
+    for row in read_array(path, memory_map=True)[:number]:
+        total = zlib.crc32(np.ascontiguousarray(row).data, total)
+    return total
 
 
 def append_row(path: Path, row: np.ndarray, position: int) -> None:

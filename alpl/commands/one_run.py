@@ -21,7 +21,7 @@ from alpl.errors import ConfigError, DataError, RunLockedError
 from alpl.experiment import make_experiment
 from alpl.loop import ActiveLearning
 from alpl.machine.cluster import slurm_job
-from alpl.machine.files import write_json, write_text
+from alpl.machine.files import write_json, write_sealed, write_text
 from alpl.machine.interruption import Interrupted, Interruption
 from alpl.machine.processes import end_with_parent, rank
 from alpl.machine.progress import Progress
@@ -132,7 +132,7 @@ def _set_up(folder: RunFolder, config: DictConfig, interruption: Interruption) -
 def _describe(folder: RunFolder, config: DictConfig, description: dict[str, Any]) -> None:
     """Write what the run is, and what it is made with; again at each resumption, as the versions may differ."""
     write_text(folder.path / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    write_json(folder.path / "run.json", description)
+    write_sealed(folder.path / "run.json", description)
     write_json(folder.path / "environment.json", describe_environment())
 
 

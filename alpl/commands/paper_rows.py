@@ -17,6 +17,7 @@ from alpl.commands.sweep import jobs_of
 from alpl.config.compose import EXPERIMENTS
 from alpl.config.composing import composing
 from alpl.errors import ConfigError, DataError
+from alpl.machine.files import reading
 from alpl.preflight.config import check_config
 from alpl.report.read.paper import PaperTable, joined_reports
 from alpl.report.read.printed import read_printed
@@ -118,7 +119,7 @@ def missing_rows(folder: Path, name: str) -> dict[str, str]:
     path = (folder / name).parent / "missing.csv"
     if not path.exists():
         return {}
-    with path.open(encoding="utf-8", newline="") as stream:
+    with reading(path, "the columns table,row,reason"), path.open(encoding="utf-8", newline="") as stream:
         lines = list(csv.reader(stream))
     if not lines or lines[0] != ["table", "row", "reason"] or any(len(line) != 3 for line in lines):
         raise DataError(f"{path} must have the columns table,row,reason")

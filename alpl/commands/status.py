@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from alpl.commands.messages import one_line
 from alpl.errors import ConfigError, DataError
 from alpl.machine.terminal import printable, tolerate_narrow_encodings
-from alpl.runs.artefacts import faults
+from alpl.runs.artefacts import broken_notes, faults
 from alpl.runs.journal import FILE as JOURNAL
 from alpl.runs.journal import read_journal
 from alpl.runs.results import RunResult, read_run
@@ -111,8 +111,8 @@ def checked(job: JobStatus) -> JobStatus:
     """Compare all that a run's stages wrote with its checksums, weights and predictions too, unless it is at work."""
     if job.folder is None or job.state in ("running", "missing", "broken"):
         return job
-    found = list(faults(job.folder, read_journal(job.folder / JOURNAL)))
-    return replace(job, state="broken", detail="; ".join(map(str, found))) if found else job
+    found = [*map(str, faults(job.folder, read_journal(job.folder / JOURNAL))), *broken_notes(job.folder)]
+    return replace(job, state="broken", detail="; ".join(found)) if found else job
 
 
 def _begun(runs: Path) -> Iterator[Path]:

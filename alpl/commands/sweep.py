@@ -20,9 +20,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from alpl.config.compose import with_default_group
 from alpl.config.composing import composing
-from alpl.errors import ConfigError
+from alpl.errors import ConfigError, DataError
 from alpl.machine.cluster import is_lost_job, lost_jobs
-from alpl.machine.files import read_json, write_json
+from alpl.machine.files import read_sealed, write_sealed
 from alpl.machine.progress import SWEEP_TOTAL
 from alpl.machine.terminal import printable
 from alpl.preflight.config import check_tasks
@@ -51,7 +51,7 @@ def job_number() -> int:
 def write_outcome(outcome: Outcome) -> None:
     """Leave the outcome of this job where the sweep's end finds it."""
     folder = Path(HydraConfig.get().runtime.output_dir)
-    write_json(folder / "outcome.json", asdict(outcome))
+    write_sealed(folder / "outcome.json", asdict(outcome))
 
 
 @final
@@ -90,11 +90,16 @@ def end_sweep(config: DictConfig, lost: Sequence[str]) -> None:
         config: the sweep's.
         lost: a line for every job that ended without a word: killed, or out of memory.
     """
-    outcomes = [Outcome(**read_json(path)) for path in Path(config.hydra.sweep.dir).glob("*/outcome.json")]
+    outcomes, lost = [], list(lost)
+    for path in Path(config.hydra.sweep.dir).glob("*/outcome.json"):
+        try:
+            outcomes.append(Outcome(**read_sealed(path)))
+        except (DataError, TypeError) as error:
+            lost.append(f"how a run ended cannot be read: {error}")
     # A run that another sweep was working on may have been finished by it since.
     failed = [o for o in outcomes if o.error and not (o.folder and RunFolder(Path(o.folder)).is_finished)]
     failed.sort(key=lambda outcome: outcome.number)
-    faults = _failures(config, failed, len(outcomes)) + list(lost)
+    faults = _failures(config, failed, len(outcomes)) + lost
     try:  # hydra turns what a callback raises into a warning, and the exit status into 0
         folders = [Path(o.folder) for o in outcomes if o.folder and Path(o.folder).is_dir()]
         write_reports(folders, Path(config.paths.runs))

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from alpl.boxes.objects import Objects
 from alpl.errors import DataError
-from alpl.machine.files import whole_file
+from alpl.machine.files import reading, whole_file
 from alpl.pool import Index
 
 
@@ -58,14 +58,14 @@ class AbstractPseudoLabels(ABC):
         Raises:
             DataError: the file is neither.
         """
-        with path.open(encoding="utf-8", newline="") as stream:
+        with reading(path, "pseudo-labels as CSV"), path.open(encoding="utf-8", newline="") as stream:
             reader = csv.DictReader(stream)
             header, lines = tuple(reader.fieldnames or ()), list(reader)
         for form in (PseudoLabels, ImagePseudoLabels):
             if header == form.columns:
                 try:
                     return form.of_lines(lines)
-                except (TypeError, ValueError) as error:
+                except (RuntimeError, TypeError, ValueError) as error:  # the first: a number that no tensor holds
                     raise DataError(f"{path} is no whole file of pseudo-labels: {error}") from error
         raise DataError(
             f"{path} must begin with {','.join(PseudoLabels.columns)} or {','.join(ImagePseudoLabels.columns)}"

@@ -163,7 +163,7 @@ class IndexFileInitial(AbstractInitialSet):
         rows = [line.split(",") for line in lines if line and not line.startswith("index")]
         try:
             index = torch.tensor([int(row[0]) for row in rows if len(row) == 1 or int(row[1]) == 0])
-        except ValueError as error:
+        except (RuntimeError, ValueError) as error:  # the first: a number that no tensor holds
             raise ConfigError(
                 f"schedule.initial.path must hold one index a line, {self.path} does not: {error}"
             ) from error

@@ -6,14 +6,13 @@ point for good.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 from typing import TypeAlias, final
 
-from alpl.machine.files import read_json
+from alpl.machine.files import read_csv, read_object, reading
 from alpl.runs.results import PER_CLASS
 from alpl.runs.run_folder import CycleFiles, RunFolder
 
@@ -118,15 +117,17 @@ def _epochs(files: CycleFiles, cycle: int, before: int) -> Iterator[EpochPoint]:
     for member in count():
         if not files.epochs(member).exists():
             return
-        with files.epochs(member).open(encoding="utf-8", newline="") as stream:
-            for row in csv.DictReader(stream):
+        path, what = files.epochs(member), "a row of numbers an epoch"
+        for row in read_csv(path, what, "epoch"):
+            with reading(path, what):
                 values = {name: float(text) for name, text in row.items() if text}
                 epoch = before + int(values.pop("epoch"))
-                yield EpochPoint(cycle, member, epoch, values)
+            yield EpochPoint(cycle, member, epoch, values)
 
 
 def _test(files: CycleFiles, cycle: int) -> TestPoint:
-    results = read_json(files.metrics)
-    values = {name: value for name, value in results.items() if isinstance(value, (int, float))}
-    num_labeled = values.pop("num_labeled")
-    return TestPoint(cycle, int(num_labeled), values, tuple(results.get(PER_CLASS, ())))
+    with reading(files.metrics, "what a test measured"):
+        results = read_object(files.metrics)
+        values = {name: value for name, value in results.items() if isinstance(value, (int, float))}
+        num_labeled = values.pop("num_labeled")
+        return TestPoint(cycle, int(num_labeled), values, tuple(results.get(PER_CLASS, ())))

@@ -70,7 +70,7 @@ class OfflinePieces:
         return found
 
     def _told(self) -> int:
-        text = self._note.read_text(encoding="ascii") if self._note.exists() else ""
+        text = self._note.read_text(encoding="ascii", errors="replace") if self._note.exists() else ""
         return int(text) if text.isdecimal() else 0
 
     def _found(self) -> int:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, final
+from typing import IO, Any, Literal, final
 
 import numpy as np
 from numpy.lib import format as npy
 from typing_extensions import Self
 
-from alpl.errors import ConfigError
+from alpl.errors import ConfigError, DataError
+
+_SEAL = "sha256"
 
 
 @contextmanager
@@ -63,9 +66,107 @@ def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
     write_text(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
 
 
+@contextmanager
+def reading(path: Path, what: str) -> Iterator[None]:
+    """Name a file in whatever goes wrong while the block reads it.
+
+    Args:
+        path: the file.
+        what: it must hold, for the message.
+
+    Raises:
+        DataError: the file cannot be read, or holds something else.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"{path} must be a file that holds {what}, there is none") from error
+    except Exception as error:  # broken bytes make a parser raise anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DataError(f"{path} must hold {what}, and is broken or of something else: {reason}") from error
+
+
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file.
+
+    Raises:
+        DataError: see :func:`reading`.
+    """
+    with reading(path, "JSON"):
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        DataError: see :func:`reading`.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise DataError(f"{path} must hold a JSON object, got a {type(value).__name__}")
+    return value
+
+
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """Write an object as JSON with a checksum of itself in it, for :func:`read_sealed`."""
+    write_json(path, sealed(value))
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Read what :func:`write_sealed` wrote, for files that the same command writes again where they are gone.
+
+    An object without a checksum, of earlier versions, is believed.
+
+    Raises:
+        DataError: it is not what was written, or see :func:`reading`.
+    """
+    try:
+        with reading(path, "what was written there"):
+            return unsealed(read_object(path))
+    except DataError as error:
+        raise DataError(f"{error}; delete it, and the same command writes it again") from error
+
+
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the checksum (SHA-256) of what JSON keeps of an object, as its last key."""
+    return {**value, _SEAL: _sum_of(value)}
+
+
+def unsealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the checksum out again, where there is one.
+
+    Raises:
+        ValueError: it is of something else.
+    """
+    kept = {name: each for name, each in value.items() if name != _SEAL}
+    if _SEAL in value and value[_SEAL] != _sum_of(kept):
+        raise ValueError(f"its {_SEAL} is of something else")
+    return kept
+
+
+def _sum_of(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()
+
+
+def read_csv(path: Path, what: str, *columns: str) -> list[dict[str, str]]:
+    """Read the lines of a CSV file by the names in its first line.
+
+    Args:
+        path: the file.
+        what: it must hold, for the message.
+        columns: that it must have.
+
+    Raises:
+        DataError: it lacks a column, a line has more or fewer fields than the first one, or see :func:`reading`.
+    """
+    with reading(path, what), path.open(encoding="utf-8", newline="") as stream:
+        header, *rows = csv.reader(stream, strict=True)
+        if missing := [name for name in columns if name not in header]:
+            raise ValueError(f"there is no column {missing[0]}")
+        return [dict(zip(header, row, strict=True)) for row in rows]
 
 
 def sha256_of(path: Path) -> str:
@@ -84,9 +185,17 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 def read_array(path: Path, *, memory_map: bool = False) -> np.ndarray:
-    """Read a ``.npy`` file, memory-mapped on request; never a pickle."""
-    array: np.ndarray = np.load(path, mmap_mode="c" if memory_map else None, allow_pickle=False)  # c: writes stay ours
-    return array
+    """Read a ``.npy`` file, memory-mapped on request; never a pickle.
+
+    Raises:
+        DataError: see :func:`reading`.
+    """
+    with reading(path, "one plain array (.npy)"):
+        mode: Literal["c"] | None = "c" if memory_map else None  # c: writes stay ours
+        array: np.ndarray = np.load(path, mmap_mode=mode, allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("it is an archive of several")
+        return array
 
 
 def write_header(stream: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -152,7 +261,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
     """Load a state dict on the CPU with ``weights_only=True``: a checkpoint cannot run code.
 
     Raises:
-        ConfigError: the file does not exist, or holds anything but tensors and plain values.
+        ConfigError: the file does not exist, is broken, or holds anything but tensors and plain values.
     """
     import pickle
 
@@ -164,6 +273,11 @@ def read_tensors(path: Path) -> dict[str, Any]:
         raise ConfigError(f"checkpoint file does not exist: {path}") from error
     except (pickle.UnpicklingError, EOFError) as error:
         raise ConfigError(f"checkpoint file must hold only tensors and plain values: {path}") from error
+    except Exception as error:  # broken bytes make torch raise anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(f"checkpoint file must be a whole one of torch's: {path}: {reason}") from error
+    if not isinstance(state, dict):
+        raise ConfigError(f"checkpoint file must hold tensors by name: {path} holds a {type(state).__name__}")
     return state
 
 

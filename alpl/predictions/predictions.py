@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alpl.machine.files import read_array, read_json, whole_folder, write_array, write_json
+from alpl.machine.files import read_array, read_object, reading, whole_folder, write_array, write_json
 from alpl.predictions.fields import FIELDS
 from alpl.predictions.needs import Need
 from alpl.predictions.posterior import Form, Posterior
@@ -184,14 +184,19 @@ class Predictions:
 
     @classmethod
     def load(cls, folder: Path, *, memory_map: bool = False) -> Predictions:
-        """Read what :meth:`save` wrote, on the CPU; memory-mapped on request, for what is larger than the memory."""
+        """Read what :meth:`save` wrote, on the CPU; memory-mapped on request, for what is larger than the memory.
+
+        Raises:
+            DataError: a file is missing or broken, or does not fit the others.
+        """
         loaded: dict[str, Tensor | Posterior] = {}
-        for name, form in read_json(folder / "fields.json").items():
-            tensor = torch.from_numpy(read_array(folder / f"{name}.npy", memory_map=memory_map))
-            if name in _BY_VIEW:
-                tensor = tensor.transpose(0, 1)
-            loaded[name] = Posterior(tensor, Form(form)) if form else tensor
-        return cls(**loaded)  # type: ignore[arg-type]
+        with reading(folder, "predictions"):
+            for name, form in read_object(folder / "fields.json").items():
+                tensor = torch.from_numpy(read_array(folder / f"{name}.npy", memory_map=memory_map))
+                if name in _BY_VIEW:
+                    tensor = tensor.transpose(0, 1)
+                loaded[name] = Posterior(tensor, Form(form)) if form else tensor
+            return cls(**loaded)  # type: ignore[arg-type]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give the fields as they are stored: views as ``[I V C]``, so that every file grows along its first axis."""

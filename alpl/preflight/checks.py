@@ -10,7 +10,7 @@ from lightning.pytorch import Trainer
 from alpl.data.task import Task
 from alpl.errors import ConfigError
 from alpl.experiment import Experiment
-from alpl.machine.files import read_json, write_json
+from alpl.machine.files import read_sealed, write_sealed
 from alpl.modules.base import AbstractModule, AbstractTrainableModule
 from alpl.pool import Index
 from alpl.predictions import FROM_MODULE, Need
@@ -151,13 +151,14 @@ def check_data(experiment: Experiment, path: Path, *, may_write: bool) -> None:
 
     Raises:
         ConfigError: the data is another.
+        DataError: the note is broken.
     """
     fingerprint = {"fingerprint": experiment.data.fingerprint()}
     if path.exists():
-        if read_json(path) != fingerprint:
+        if read_sealed(path) != fingerprint:
             raise ConfigError(f"{path} is of other data than data.root holds now: begin in another paths.runs")
     elif may_write:
-        write_json(path, fingerprint)
+        write_sealed(path, fingerprint)
 
 
 def _name(experiment: Experiment, module: AbstractTrainableModule) -> str:

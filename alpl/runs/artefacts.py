@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, final
 
 from alpl.errors import DataError
-from alpl.machine.files import sha256_of
+from alpl.machine.files import read_sealed, sha256_of
 
 log = logging.getLogger("alpl")
 
@@ -21,6 +21,7 @@ FILES = "files"
 """Of a journal's entry: name below the run's folder -> SHA-256."""
 
 _OF_THE_RUN = ("cost.json",)  # outside of the cycles' folders; metrics.csv follows from the cycles' metrics.json
+_NOTES = ("run.json", "data.json", "products.json")
 _PASSING = re.compile(r"\.ckpt$|(^|/)\.")  # checkpoints of fits at work, which have sums of their own; unfinished files
 _READ_BY_REPORT = re.compile(r"\.(csv|json)$|/informativeness/")
 
@@ -89,6 +90,17 @@ def faults(run: Path, journal: Sequence[Mapping[str, Any]], *, of_report: bool =
             continue
         if is_gone or sha256_of(path) != entry[FILES][name]:
             yield Fault(name, str(entry["stage"]), int(entry["cycle"]), number, is_gone)
+
+
+def broken_notes(run: Path) -> list[str]:
+    """Say what of the files with a checksum of their own, which stand beside the cycles' folders, is broken."""
+    found = []
+    for path in (run / name for name in _NOTES if (run / name).exists()):
+        try:
+            read_sealed(path)
+        except DataError as error:
+            found.append(str(error))
+    return found
 
 
 def check(run: Path, journal: Sequence[Mapping[str, Any]], *, of_report: bool = False) -> None:

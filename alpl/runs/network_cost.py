@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import final
 
 from alpl.errors import DataError
-from alpl.machine.files import read_json, write_json
+from alpl.machine.files import read_object, reading, write_json
 
 FILE = "cost.json"
 
@@ -52,12 +52,10 @@ class NetworkCost:
         Raises:
             DataError: the file is broken, or its numbers cannot be.
         """
-        try:
-            about = read_json(path)
+        with reading(path, "the cost of a network"):
+            about = read_object(path)
             types = {"float": float, "int": int, "str": str}
             cost = cls(**{each.name: types[str(each.type)](about[each.name]) for each in fields(cls)})
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path} must hold the cost of a network: {type(error).__name__}: {error}") from error
         if not (0 <= cost.trainable <= cost.parameters and 0 < cost.forward_seconds < math.inf):
             raise DataError(f"{path} must hold 0 <= trainable <= parameters and positive forward_seconds, got {cost}")
         return cost

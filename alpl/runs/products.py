@@ -66,7 +66,7 @@ def fault_of(folder: Path) -> str | None:
                 return f"{name} is missing"
             if path.stat().st_size != about["bytes"] or sha256_of(path) != about["sha256"]:
                 return f"{name} is not what it was when it was made"
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         return f"{ABOUT} cannot be read: {type(error).__name__}: {error}"
     return None
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from alpl.config.versions import upgraded
 from alpl.errors import ConfigError, DataError
-from alpl.machine.files import read_array, read_json
+from alpl.machine.files import read_array, read_object, read_sealed, reading
 from alpl.runs import artefacts
 from alpl.runs.journal import FILE as JOURNAL
 from alpl.runs.journal import read_journal
@@ -53,11 +53,8 @@ class Informativeness:
         Raises:
             DataError: an array is missing, is no plain array, or does not fit the others.
         """
-        try:
-            correct, chosen = read_array(folder / "correct.npy"), read_array(folder / "chosen.npy")
-            utility = read_array(folder / "utility.npy") if (folder / "utility.npy").exists() else None
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{folder} must hold plain arrays correct and chosen: {error}") from error
+        correct, chosen = read_array(folder / "correct.npy"), read_array(folder / "chosen.npy")
+        utility = read_array(folder / "utility.npy") if (folder / "utility.npy").exists() else None
         if correct.dtype != np.bool_ or correct.ndim != 1:
             raise DataError(f"{folder}/correct.npy must be Bool[U], got {_shown(correct)}")
         if chosen.ndim != 1 or chosen.dtype.kind != "i" or not _are_positions(chosen, len(correct)):
@@ -151,11 +148,9 @@ class RunResult:
             DataError: ``metrics.json`` of the cycle is broken.
         """
         path = self._cycle_folder(cycle) / "metrics.json"
-        try:
-            values = read_json(path).get(PER_CLASS, []) if path.exists() else []
+        with reading(path, f"a list of numbers and nulls as {PER_CLASS}"):
+            values = read_object(path).get(PER_CLASS, []) if path.exists() else []
             return tuple(None if value is None else float(value) for value in values)
-        except (OSError, AttributeError, TypeError, ValueError) as error:
-            raise DataError(f"{path} must hold a list of numbers and nulls as {PER_CLASS}: {error}") from error
 
     def class_counts(self, cycle: int) -> tuple[int, ...]:
         """What is labeled of each class in a cycle: images, or objects in detection; empty where it is not told.
@@ -164,10 +159,8 @@ class RunResult:
             DataError: ``metrics.json`` of the cycle is broken.
         """
         path = self._cycle_folder(cycle) / "metrics.json"
-        try:
-            return tuple(int(value) for value in read_json(path).get(CLASS_COUNTS, [])) if path.exists() else ()
-        except (OSError, AttributeError, TypeError, ValueError) as error:
-            raise DataError(f"{path} must hold a list of whole numbers as {CLASS_COUNTS}: {error}") from error
+        with reading(path, f"a list of whole numbers as {CLASS_COUNTS}"):
+            return tuple(int(value) for value in read_object(path).get(CLASS_COUNTS, [])) if path.exists() else ()
 
     @property
     def informative_cycles(self) -> tuple[int, ...]:
@@ -186,7 +179,7 @@ class RunResult:
     def initial_pool(self) -> str | None:
         """The text of ``pool.csv`` of cycle 0, equal for runs that began with the same labels; None where it lacks."""
         path = self._cycle_folder(0) / "pool.csv"
-        return path.read_text(encoding="utf-8") if path.exists() else None
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
 
     def _cycle_folder(self, cycle: int) -> Path:
         return self.folder / f"cycle_{cycle:02d}"
@@ -226,19 +219,15 @@ def read_run(folder: Path) -> RunResult:
         DataError: ``run.json`` is missing, broken, or lacks a field; the journal is broken; or a file that is read has
             changed since it was written.
     """
-    try:
-        about = read_json(folder / "run.json")
+    path = folder / "run.json"
+    with reading(path, "table, row, data, seed, key, variant, num_cycles and config"):
+        about = read_sealed(path)
         names = {name: str(about[name]) for name in ("table", "row", "data", "key", "variant")}
         seed, num_cycles = int(about["seed"]), int(about["num_cycles"])
         config, report = upgraded(about["config"]), dict(about["report"]) if about.get("report") else None
         classes = tuple(str(name) for name in about.get("classes") or ())
         planned = {str(name): tuple(map(str, values)) for name, values in (about.get("planned") or {}).items()}
         changes = None if about.get("changes") is None else tuple(str(change) for change in about["changes"])
-    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{folder / 'run.json'} must hold table, row, data, seed, key, variant, num_cycles and config, "
-            f"got {type(error).__name__}: {error}"
-        ) from error
     journal = read_journal(folder / JOURNAL)
     artefacts.check(folder, journal, of_report=True)
     if not metrics_follow(folder, journal):
@@ -297,14 +286,14 @@ def _cycles(path: Path) -> tuple[CycleResult, ...]:
     if not path.exists():
         return ()
     found: dict[int, CycleResult] = {}
-    with path.open(encoding="utf-8", newline="") as stream:
+    with reading(path, "a row of numbers a cycle"), path.open(encoding="utf-8", newline="") as stream:
         for line in csv.DictReader(stream, restval=""):
             line.pop(None, None)  # csv keeps surplus fields under None
             try:
                 values = {name: float(text) for name, text in line.items() if text != ""}
                 cycle, num_labeled = int(values.pop("cycle")), int(values.pop("num_labeled"))
                 counts = {name: int(values.pop(name)) for name in list(values) if name.startswith("num_")}
-            except (KeyError, ValueError) as error:
+            except (KeyError, OverflowError, ValueError) as error:
                 log.warning("skipped a line of %s: %s: %s", path, type(error).__name__, error)
                 continue
             found[cycle] = CycleResult(cycle, num_labeled, values, counts)
@@ -313,8 +302,8 @@ def _cycles(path: Path) -> tuple[CycleResult, ...]:
 
 def _environment(path: Path) -> dict[str, Any]:
     try:
-        return dict(read_json(path))
-    except (OSError, TypeError, ValueError):
+        return read_object(path)
+    except DataError:
         return {}  # a run that failed early may have none
 
 

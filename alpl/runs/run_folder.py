@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, final
 
 from alpl.config.versions import canonical
-from alpl.errors import ConfigError, RunLockedError
-from alpl.machine.files import read_json, whole_file, write_text
+from alpl.errors import ConfigError, DataError, RunLockedError
+from alpl.machine.files import read_object, read_sealed, sealed, whole_file, write_text
 from alpl.machine.locks import FileLock
 from alpl.runs import artefacts
 from alpl.runs.journal import FILE as JOURNAL
@@ -34,7 +34,7 @@ def metrics_table(run: Path, num_cycles: int) -> str:
     """Give the text of ``metrics.csv`` after so many cycles: the scalars of their ``metrics.json``."""
     rows = []
     for cycle in range(num_cycles):
-        results = read_json(CycleFiles(run / f"cycle_{cycle:02d}").metrics)
+        results = read_object(CycleFiles(run / f"cycle_{cycle:02d}").metrics)
         rows.append({"cycle": cycle} | {n: v for n, v in results.items() if isinstance(v, (int, float))})
     text = io.StringIO()
     writer = csv.DictWriter(text, list(dict.fromkeys(n for row in rows for n in row)), lineterminator="\n")
@@ -181,11 +181,15 @@ class RunFolder:
 
     def mark_done(self, entry: Mapping[str, Any]) -> None:
         """Add an entry; its stage's files must be on the disk before."""
-        self._write_journal([*self.journal, dict(entry)])
+        self._write_journal(len(self.journal), json.dumps(sealed(entry)) + "\n")
 
-    def _write_journal(self, entries: Sequence[Mapping[str, Any]]) -> None:
-        with whole_file(self.path / JOURNAL) as stream:
-            stream.writelines(json.dumps(entry) + "\n" for entry in entries)
+    def _write_journal(self, num_kept: int, line: str = "") -> None:
+        """Keep the first lines, as they are, and maybe add one."""
+        path = self.path / JOURNAL
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if num_kept else []
+        with whole_file(path) as stream:
+            stream.writelines(f"{each}\n" for each in lines[:num_kept])
+            stream.write(line)
 
     def look_over(self) -> str:
         """Make sure that a run which goes on does so from what was written, and from nothing else.
@@ -213,7 +217,7 @@ class RunFolder:
     def _undo(self, journal: Sequence[Mapping[str, Any]], fault: artefacts.Fault) -> None:
         left = journal[: fault.number]
         kept = artefacts.known_files(left)
-        self._write_journal(left)
+        self._write_journal(len(left))
         for entry in journal[fault.number :]:
             for name in entry.get(artefacts.FILES, ()):
                 if name not in kept:
@@ -225,6 +229,10 @@ class RunFolder:
     @property
     def is_whole(self) -> bool:
         """Whether all that a report reads is what was written."""
+        try:
+            read_sealed(self.path / "run.json")
+        except DataError:
+            return False
         journal = self.journal
         return not any(artefacts.faults(self.path, journal, of_report=True)) and metrics_follow(self.path, journal)
 
@@ -253,7 +261,7 @@ class RunFolder:
     def note_job(self, job: Mapping[str, Any]) -> None:
         """Note that a cluster's job takes up the run: one line of ``slurm.jsonl`` each, for its logs to be found."""
         path = self.path / "slurm.jsonl"
-        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        before = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
         with whole_file(path) as stream:
             stream.write(before + json.dumps(dict(job)) + "\n")
 

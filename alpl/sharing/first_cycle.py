@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, final
 
 from alpl.config.first_cycle import FirstCycleConfig
-from alpl.machine.files import read_json, replace_with, write_json
+from alpl.machine.files import read_json, read_sealed, reading, replace_with, write_json, write_sealed
 from alpl.machine.processes import rank
 from alpl.runs.products import Product, Products
 from alpl.runs.stages import Stages
@@ -176,11 +176,14 @@ class FirstCycle:
 
     def _used(self) -> dict[str, Any] | None:
         path = self._folder.path / USED
-        return dict(read_json(path)[KIND]) if path.exists() else None
+        if not path.exists():
+            return None
+        with reading(path, "which product the run uses"):
+            return dict(read_sealed(path)[KIND])
 
     def _note(self, product: str, *, taken: bool, **more: Any) -> None:
         """Note which product the run uses, and whether it took it or made it."""
-        write_json(self._folder.path / USED, {KIND: {"product": product, "taken": taken, **more}})
+        write_sealed(self._folder.path / USED, {KIND: {"product": product, "taken": taken, **more}})
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -93,12 +93,19 @@ def test_the_run_must_be_there_once(runs: Path) -> None:
 
 def test_a_broken_or_unfinished_run_is_refused(runs: Path) -> None:
     run = RecordedRun(str(runs), *NAMES)
-    (run.folder.path / "cycle_00" / "query.csv").write_text("rank,index,utility\n0,x,1\n")
+    query, pool = (run.folder.path / "cycle_00" / name for name in ("query.csv", "pool.csv"))
+    bought, labeled = query.read_text(), pool.read_text()
+    query.write_text("rank,index,utility\n0,x,1\n")
     with pytest.raises(ConfigError, match=r"the run that is followed is broken: .*query.csv"):
         run.query(0)
-    (run.folder.path / "cycle_00" / "pool.csv").write_text("index\n")
+    query.write_text(bought.replace(",", ",1", 3))
+    with pytest.raises(ConfigError, match=r"the run that is followed is broken: .*query.csv is not what stage select"):
+        RecordedRun(str(runs), *NAMES)
+    query.write_text(bought)
+    pool.write_text("index\n")
     with pytest.raises(ConfigError, match=r"the run that is followed is broken: .*pool.csv"):
         run.pool(0)
+    pool.write_text(labeled)
     journal = run.folder.path / "journal.jsonl"
     journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(ConfigError, match=r"the run that is followed must be finished"):

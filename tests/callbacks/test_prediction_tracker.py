@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import signal
 import time
+import zlib
 from functools import partial
 
 import numpy as np
@@ -19,7 +20,7 @@ from alpl.data.datamodule import ImageDataModule
 from alpl.data.digits import Digits
 from alpl.data.sets import ImageSet, Splits
 from alpl.data.source import AbstractSource
-from alpl.errors import ConfigError
+from alpl.errors import ConfigError, DataError
 from alpl.modules.classifier import Classifier
 from alpl.networks.classification import ClassificationNetwork
 from alpl.networks.small_cnn import SmallCnn
@@ -326,3 +327,20 @@ def test_the_tracker_sees_the_pool_in_order_and_without_targets(tmp_path):
     _fit(tmp_path, module, view, PredictionTracker(), epochs=1)
     assert not any(batch.labeled.any() or len(batch.targets) or batch.augment for batch in seen)
     assert torch.equal(torch.cat([batch.index for batch in seen]), view.pool.unlabeled)
+
+
+def test_rows_that_are_not_those_that_were_recorded_are_named(tmp_path):
+    rows = [np.array([1, 2, 3], dtype=np.uint8), np.array([4, 5, 6], dtype=np.uint8)]
+    for number, row in enumerate([*rows, rows[0]]):  # the last one is of an epoch that is trained again
+        append_row(tmp_path / HISTORY, row, number)
+    state = {"recorded": 2, "sums": {HISTORY: zlib.crc32(np.stack(rows).tobytes())}}
+    tracker = PredictionTracker()
+    tracker.bind(tmp_path)
+    tracker.load_state_dict(state)
+    assert tracker.state_dict() == state
+    append_row(tmp_path / HISTORY, np.array([4, 5, 7], dtype=np.uint8), 1)
+    with pytest.raises(DataError, match=r"history.npy must hold the 2 rows that were recorded, .*delete the fit_"):
+        tracker.load_state_dict(state)
+    (tmp_path / HISTORY).unlink()
+    with pytest.raises(DataError, match=r"history.npy must be a file"):
+        tracker.load_state_dict(state)

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 from command import TINY, alpl
+from omegaconf import OmegaConf
+
+from alpl.commands.sweep import end_sweep
 
 
 def test_a_sweep_reports_and_the_same_command_does_nothing(tmp_path: Path) -> None:
@@ -52,3 +55,14 @@ def test_a_job_that_never_made_its_folder_does_not_hide_the_report_or_the_status
     result = alpl(tmp_path, "-m", *TINY, "seed=0,1.5")
     assert result.status == 1 and "run 2 failed: seed must be an int, got 1.5" in result.err
     assert (tmp_path / "digits" / "report" / "index.html").exists()
+
+
+def test_an_outcome_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = tmp_path / "0" / "outcome.json"
+    outcome.parent.mkdir()
+    outcome.write_text('{"number": 0, "folder"')
+    hydra = {"sweep": {"dir": str(tmp_path)}, "launcher": {"_target_": "basic"}}
+    with pytest.raises(SystemExit) as end:
+        end_sweep(OmegaConf.create({"hydra": hydra, "paths": {"runs": str(tmp_path)}}), [])
+    said = capsys.readouterr().err
+    assert end.value.code == 1 and said.count("\n") == 1 and f"how a run ended cannot be read: {outcome}" in said

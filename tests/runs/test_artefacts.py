@@ -10,7 +10,7 @@ from test_resume import TIMED, contents
 
 from alpl.commands.status import JobStatus, checked, state_of
 from alpl.errors import DataError
-from alpl.machine.files import read_json
+from alpl.machine.files import read_json, read_sealed, write_sealed
 from alpl.runs import artefacts
 from alpl.runs.artefacts import FILES
 from alpl.runs.journal import read_journal
@@ -146,6 +146,33 @@ def test_a_broken_line_within_is_named(run: Path) -> None:
     assert state_of(run)[0] == "broken"
     result = again(run)
     assert result.status == 2 and result.err.count("\n") == 1 and "line 1 of" in result.err
+
+
+@pytest.mark.parametrize("name", ["data.json", "products.json"])
+def test_broken_notes_are_named(run: Path, name: str) -> None:
+    write_sealed(run / name, read_sealed(run / name) if name == "data.json" else {"first_cycle": {}})
+    job = JobStatus("done", run, "", ())
+    assert checked(job) == job
+    flip(run / name)
+    assert str(run / name) in checked(job).detail and checked(job).state == "broken"
+
+
+def test_a_changed_run_json_is_named_and_written_again(run: Path, whole: Path) -> None:
+    path = run / "run.json"
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 8'))
+    state, detail = state_of(run)
+    assert state == "broken" and f"{path} must hold what was written there" in detail and find_runs([run]) == []
+    assert again(run).status == 0
+    assert_equal(run, whole)
+
+
+def test_a_pool_that_no_stage_answers_for_is_written_again(run: Path, whole: Path) -> None:
+    (run / "journal.jsonl").unlink()
+    shutil.rmtree(run / "cycle_01")
+    pool = run / "cycle_00" / "pool.csv"
+    pool.write_text(pool.read_text().replace(",0\n", ",1\n", 1))
+    assert again(run).status == 0
+    assert_equal(run, whole)
 
 
 def test_runs_of_earlier_versions_have_no_sums(run: Path) -> None:

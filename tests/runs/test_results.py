@@ -145,7 +145,7 @@ def test_informativeness_is_read_back(tmp_path):
 def test_reading_runs_no_code(tmp_path):
     folder = make_run(tmp_path, "t", "dispersion", informativeness=True) / "cycle_00" / "informativeness"
     np.save(folder / "correct.npy", np.array([Payload(tmp_path / "proof")], dtype=object), allow_pickle=True)
-    with pytest.raises(DataError, match="must hold plain arrays"):
+    with pytest.raises(DataError, match="must hold one plain array"):
         Informativeness.load(folder)
     assert not (tmp_path / "proof").exists()
 

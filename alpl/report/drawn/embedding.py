@@ -50,11 +50,8 @@ class Recording:
         Raises:
             DataError: an array is missing or does not fit the others.
         """
-        try:
-            index, features, chosen = (read_array(folder / f"{name}.npy") for name in ("index", "features", "chosen"))
-            utility = read_array(folder / "utility.npy") if (folder / "utility.npy").exists() else None
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{folder} must hold plain arrays index, features and chosen: {error}") from error
+        index, features, chosen = (read_array(folder / f"{name}.npy") for name in ("index", "features", "chosen"))
+        utility = read_array(folder / "utility.npy") if (folder / "utility.npy").exists() else None
         fits = index.ndim == 1 and features.ndim == 2 and len(features) == len(index) and chosen.ndim == 1
         if not fits or (len(chosen) and not 0 <= chosen.min() <= chosen.max() < len(index)):
             shapes = ", ".join(str(list(array.shape)) for array in (index, features, chosen))

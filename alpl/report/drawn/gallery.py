@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, final
 
 from alpl.errors import DataError
-from alpl.machine.files import read_json
+from alpl.machine.files import read_object
 from alpl.report.read.aggregate import Variant
 
 MAX_PICTURES = 48  # of a page: each is 10 to 30 KB
@@ -150,11 +150,11 @@ def _places(variant: Variant) -> list[tuple[Variant, int, int, Path]]:
 
 def _part(variant: Variant, seed: int, cycle: int, folder: Path, limit: int) -> GalleryPart:
     try:
-        about = read_json(folder / "gallery.json")
+        about = read_object(folder / "gallery.json")
         classes = [str(name) for name in about["classes"]]
         pictures = tuple(_picture(entry, folder, classes) for entry in about["images"][:limit])
         queried, values_objects = int(about["num_queried"]), bool(about["values_objects"])
-    except (OSError, KeyError, IndexError, TypeError, ValueError) as error:
+    except (OSError, AttributeError, KeyError, IndexError, OverflowError, TypeError, ValueError) as error:
         raise DataError(f"the gallery {folder} is left out: {type(error).__name__}: {error}") from error
     return GalleryPart(variant.data, variant.label, seed, cycle, queried, values_objects, pictures)
 

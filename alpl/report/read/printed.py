@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from alpl.errors import DataError
+from alpl.machine.files import reading
 from alpl.report.read.paper import PaperTable
 
 COLUMNS = ("row", "column", "mean", "std")
@@ -21,16 +22,13 @@ def read_printed(path: Path) -> Printed:
     Raises:
         DataError: it is missing, has other columns, or a mean is no number.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise DataError(f"{path} must have the columns {','.join(COLUMNS)}, got {reader.fieldnames}")
-            found = {(line["row"], line["column"]): (line["mean"], line["std"] or "") for line in reader}
+    with reading(path, "the paper's table"), path.open(encoding="utf-8", newline="") as stream:
+        reader = csv.DictReader(stream)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise DataError(f"{path} must have the columns {','.join(COLUMNS)}, got {reader.fieldnames}")
+        found = {(line["row"], line["column"]): (line["mean"], line["std"] or "") for line in reader}
         for mean, _ in found.values():
             float(mean or "nan")
-    except (OSError, TypeError, ValueError) as error:
-        raise DataError(f"the paper's table cannot be read: {error}") from error
     return found
 
 

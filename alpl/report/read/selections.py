@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import final
 
 from alpl.errors import DataError
+from alpl.machine.files import reading
 from alpl.runs.results import RunResult
 
 
@@ -54,11 +55,9 @@ def read_selections(run: RunResult) -> Selections | None:
     if not queries:
         return None
     path = run.folder / "cycle_00" / "pool.csv"
-    try:
+    with reading(path, "the number of images in its first line"):
         head = path.read_text(encoding="utf-8").split("\n", 1)[0]
         num_images = int(head.split("num_images=")[1].split()[0])
-    except (OSError, IndexError, ValueError) as error:
-        raise DataError(f"{path} must begin with the number of images: {error}") from error
     index, cycle = (_column(path, name, skip=1) for name in ("index", "cycle"))
     labeled = zip(index, cycle, strict=True)
     initial: set[int] = set()
@@ -69,10 +68,7 @@ def read_selections(run: RunResult) -> Selections | None:
 
 
 def _column(path: Path, name: str, *, skip: int) -> list[int]:
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            for _ in range(skip):
-                next(stream)
-            return [int(line[name]) for line in csv.DictReader(stream)]
-    except (OSError, KeyError, TypeError, ValueError, StopIteration) as error:
-        raise DataError(f"{path} must have whole numbers as {name}: {type(error).__name__}: {error}") from error
+    with reading(path, f"whole numbers as {name}"), path.open(encoding="utf-8", newline="") as stream:
+        for _ in range(skip):
+            next(stream)
+        return [int(line[name]) for line in csv.DictReader(stream)]

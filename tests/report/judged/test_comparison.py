@@ -108,7 +108,7 @@ def test_a_broken_paper_table_is_an_error(tmp_path, text):
     path = tmp_path / "experiments" / "thesis" / "table3_1.paper.csv"
     path.unlink() if text is None else path.write_text(text)
     runs = find_runs([tmp_path / "runs"])
-    with pytest.raises(DataError, match="the paper's table cannot be read"):
+    with pytest.raises(DataError, match=r"holds? the paper's table|must have the columns row,column,mean,std"):
         compare(paper_table(runs), group(runs), tmp_path / "experiments")
 
 

@@ -146,7 +146,7 @@ def test_a_broken_recording_is_named_and_left_out(tmp_path):
 def test_a_missing_paper_table_is_named_and_the_rest_is_written(tmp_path):
     make_run(tmp_path / "runs", "t", "random", report={"paper": "thesis/none.csv"})
     page = write(tmp_path, "t")
-    assert "the paper's table cannot be read" in Page(page.read_text(encoding="utf-8")).text
+    assert "must be a file that holds the paper's table" in Page(page.read_text(encoding="utf-8")).text
     assert (page.parent / "table.csv").exists()
 
 
