@@ -15,6 +15,7 @@ from alpl.data.task import Task
 from alpl.labeling.pseudo_labels import AbstractPseudoLabels
 from alpl.labeling.schedule import Candidates
 from alpl.pool import Index, Pool
+from alpl.runs.fingerprint import Fingerprint
 
 
 class AbstractPoolDataModule(LightningDataModule, ABC):
@@ -74,8 +75,8 @@ class AbstractPoolDataModule(LightningDataModule, ABC):
         """``Long[n 2]``: height and width of the training images ``index``."""
 
     @abstractmethod
-    def fingerprint(self) -> str:
-        """Tell this data set from any other in the same layout."""
+    def fingerprint(self) -> Fingerprint:
+        """Tell this data set from any other in the same layout; asked after ``setup``, before the targets are taken."""
 
     @abstractmethod
     def take_targets(self) -> tuple[Candidates, Any]:
