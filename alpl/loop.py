@@ -30,13 +30,12 @@ from alpl.data.base import AbstractPoolDataModule
 from alpl.experiment import Experiment
 from alpl.labeling.pseudo_labels import AbstractPseudoLabels
 from alpl.learning import Fit
-from alpl.machine.files import read_sealed
 from alpl.machine.interruption import Interruption
 from alpl.machine.processes import rank
 from alpl.machine.progress import Progress
 from alpl.pool import Pool
 from alpl.predictions import FROM_MODULE, FROM_PARTNER, Need
-from alpl.preflight.checks import DATA_FILE, check_data, check_needs, check_rehearsal, check_settings, checked_trainer
+from alpl.preflight.checks import check_data, check_needs, check_rehearsal, check_settings, checked_trainer
 from alpl.preflight.rehearsal import check_query
 from alpl.recording.recording import Recording
 from alpl.runs.network_cost import FILE as COST_FILE
@@ -73,6 +72,7 @@ class ActiveLearning:
         if rank() == 0:
             data.prepare_data()
         data.setup("fit")
+        self.fingerprint = data.fingerprint()
         candidates, targets = data.take_targets()
         oracle = experiment.make_oracle(targets)
         self.oracle = oracle
@@ -97,7 +97,7 @@ class ActiveLearning:
             check_needs(experiment, needs, module)
             if not folder.journal:  # a run that goes on has passed it
                 check_rehearsal(experiment, needs, module, self.initial.unlabeled[:_NUM_REHEARSED])
-        check_data(experiment, folder.path / DATA_FILE, may_write=self.parts.is_main)
+        check_data(self.fingerprint, folder.path, may_write=self.parts.is_main)
         labeler = experiment.learner.labeler
         watched = experiment.acquisition.needs | self.needs[0] | (labeler.needs if labeler else Need.NOTHING)
         # a learner that labels is asked about more than its fits and its test
@@ -245,12 +245,12 @@ class ActiveLearning:
 
     def _determinants(self) -> dict[str, Any]:
         """Give what the first cycle's fits and test depend on."""
-        config, initial, data = self.experiment.first_cycle, self.initial, read_sealed(self.folder.path / DATA_FILE)
+        config, initial = self.experiment.first_cycle, self.initial
         assert config is not None, "asked only where it is shared"
         needed = iter([bool(provider.provides & self.training.watched) for provider in self.experiment.providers])
         attached = [name in self.experiment.callbacks or next(needed) for name in config.callbacks]
         answers, trainer = self.oracle.annotate(initial.labeled), self.parts.make_trainer()
-        return determinants(config, attached, trainer, data["fingerprint"], initial, answers)
+        return determinants(config, attached, trainer, self.fingerprint.sha256, initial, answers)
 
     def _tidy(self, cycle: int) -> None:
         """Remove what has served."""

@@ -197,4 +197,5 @@ def test_a_changed_data_set_is_not_mixed_into_a_run(tmp_path: Path, monkeypatch)
 
     monkeypatch.setattr(Digits, "load", shorter)
     again = alpl(tmp_path, *TINY)
-    assert again.status == 2 and "is of other data than data.root holds now" in again.err
+    assert again.status == 2 and "is of other data than there are now" in again.err
+    assert "training images differ (1198 then, 1197 now)" in again.err

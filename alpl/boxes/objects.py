@@ -88,6 +88,7 @@ class ObjectTable(Sequence[Objects]):
         if int(counts.sum()) != len(objects):
             raise ValueError(f"counts must add up to {len(objects)} objects, got {int(counts.sum())}")
         self.objects = objects
+        self.counts = counts
         self._ends = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
     def __len__(self) -> int:

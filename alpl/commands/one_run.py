@@ -12,6 +12,7 @@ import torch
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from alpl.commands.finished import check_finished
 from alpl.commands.messages import one_line, with_place
 from alpl.commands.planned import changes, planned_sweep
 from alpl.commands.run_names import names_of, run_path, title_of
@@ -38,7 +39,7 @@ def run_experiment(config: DictConfig) -> RunFolder:
     """Run what a config describes, or what is left of it; give its folder.
 
     Raises:
-        ConfigError, DataError, RunLockedError: see there.
+        ConfigError, DataError, RunLockedError: see there; also where it is finished, and was of other data.
         Interrupted: the run left after a signal; the same command goes on with it.
     """
     check_config(config)
@@ -49,8 +50,9 @@ def run_experiment(config: DictConfig) -> RunFolder:
     torch.set_num_threads(_THREADS if config.num_threads is None else config.num_threads)
     folder = RunFolder(run_path(config))
     if folder.is_finished and folder.is_whole:
+        untold = check_finished(folder.path, config)
         progress = Progress(title_of(config), job_number() if in_sweep() else None, 0)
-        progress.say(f"{progress.prefix} | finished already: {folder.path}")
+        progress.say(f"{progress.prefix} | finished already: {folder.path}{untold and f' ({untold})'}")
         progress.close()
         return folder
     try:

@@ -14,10 +14,7 @@ from omegaconf import DictConfig
 
 from alpl.config.compose import content_of
 
-_NO_SETTING = frozenset(
-    {"num_threads", "informativeness", "data.num_workers", "data.eval_batch_size", "data.source.cache_bytes"}
-    | {"trainer.accelerator"}
-)
+_NO_SETTING = frozenset({"num_threads", "informativeness", "data.eval_batch_size", "trainer.accelerator"})
 """Content that changes no result but in its last bits: a run with another value is still the experiment's."""
 
 

@@ -36,19 +36,28 @@ def run_path(config: DictConfig, choices: Mapping[str, Any] | None = None) -> Pa
     Args:
         config: the run's config.
         choices: what was chosen in each group; by default what Hydra says of the run at work.
+
+    Returns:
+        That of an earlier version of alpl, whose key was made of more, where it is there alone.
     """
     names = names_of(config, choices)
-    key = content_key(content_of(config))
-    return Path(config.paths.runs) / names["table"] / names["row"] / f"{names['data']}-seed{config.seed}-{key}"
+    place = Path(config.paths.runs) / names["table"] / names["row"]
+    now, before = (
+        place / f"{names['data']}-seed{config.seed}-{content_key(content_of(config, as_before=as_before))}"
+        for as_before in (False, True)
+    )
+    return before if before.exists() and not now.exists() else now
 
 
 def names_of(config: DictConfig, choices: Mapping[str, Any] | None = None) -> dict[str, str]:
     """Table, row and data set by name: as the config says, else by the choices that were made."""
     if choices is None:
         choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
-    data = str(choices.get("data", "data"))
+    data = str(config.data.get("name") or choices.get("data", "data"))
     row = config.row or choices.get("method") or _acquisition_name(config, str(choices.get("acquisition", "row")))
     names = {"table": str(config.table or data), "row": str(row), "data": data}
+    if any(sign in data for sign in "/\\") or data.startswith("."):
+        raise ConfigError(f"data.name must be a name, as run folders are called by it, got {data!r}")
     for name in ("table", "row"):
         if Path(names[name]).is_absolute() or ".." in Path(names[name]).parts:
             raise ConfigError(

@@ -21,6 +21,7 @@ from alpl.commands.messages import one_line
 from alpl.errors import ConfigError, DataError
 from alpl.machine.terminal import printable, tolerate_narrow_encodings
 from alpl.runs.artefacts import broken_notes, faults
+from alpl.runs.fingerprint import read_fingerprint
 from alpl.runs.journal import FILE as JOURNAL
 from alpl.runs.journal import read_journal
 from alpl.runs.results import RunResult, read_run
@@ -43,6 +44,8 @@ class JobStatus:
         folder: where the run lies or will lie; None where its config is refused.
         detail: the last line of the error, what is broken, or the last stage that is done; empty where the state says
             all.
+        data: which data a run is of: what tells them from others, and how many images and classes; empty where it has
+            not noted that.
         overrides: with which `alpl` runs this job by itself; none where a run folder was found without its command.
     """
 
@@ -50,6 +53,7 @@ class JobStatus:
     folder: Path | None
     detail: str
     overrides: tuple[str, ...]
+    data: str = ""
 
 
 def status_of(overrides: Sequence[str]) -> list[JobStatus]:
@@ -69,7 +73,7 @@ def status_of(overrides: Sequence[str]) -> list[JobStatus]:
             found.append(JobStatus("failed", None, one_line(error), tuple(job)))
             continue
         state, detail = state_of(folder)
-        found.append(JobStatus(state, folder, detail, tuple(job)))
+        found.append(JobStatus(state, folder, detail, tuple(job), _data_of(folder)))
     return found
 
 
@@ -85,7 +89,7 @@ def status_in(runs: Path) -> list[JobStatus]:
     found = []
     for folder in folders:
         state, detail = state_of(folder)
-        found.append(JobStatus(state, folder, detail, ()))
+        found.append(JobStatus(state, folder, detail, (), _data_of(folder)))
     return found
 
 
@@ -105,6 +109,14 @@ def state_of(folder: Path) -> tuple[State, str]:
     if run.status == "finished":
         return "done", ""
     return ("failed", run.error or "") if run.status == "failed" else ("unfinished", _place(run))
+
+
+def _data_of(folder: Path) -> str:
+    try:
+        fingerprint = read_fingerprint(folder)
+    except DataError:  # a report does without it, too
+        return ""
+    return f"{fingerprint.identity}: {fingerprint.summary}" if fingerprint else ""
 
 
 def checked(job: JobStatus) -> JobStatus:
@@ -141,10 +153,13 @@ def is_held(path: Path) -> bool:
 
 
 def summary(jobs: Sequence[JobStatus]) -> str:
-    """Give a line a run, and the counts."""
+    """Give a line a run, the data where there is more than one data set, and the counts."""
     places = [os.path.relpath(job.folder) if job.folder else " ".join(job.overrides) for job in jobs]
     width = max(len(place) for place in places)
-    lines = [f"{job.state:10}  {place:{width}}  {job.detail}".rstrip() for job, place in zip(jobs, places, strict=True)]
+    several = len({job.data for job in jobs if job.data}) > 1
+    shown = ["; ".join(filter(None, (job.detail, f"data {job.data}" if several and job.data else ""))) for job in jobs]
+    columns = zip(jobs, places, shown, strict=True)
+    lines = [f"{job.state:10}  {place:{width}}  {text}".rstrip() for job, place, text in columns]
     counted = Counter(job.state for job in jobs)
     counts = ", ".join(f"{counted[state]} {state}" for state in STATES if counted[state])
     return "\n".join([*map(printable, lines), f"{len(jobs)} {'run' if len(jobs) == 1 else 'runs'}: {counts}"])

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from alpl.config.group_folders import register_folders
+from alpl.config.versions import ONCE_COUNTED, without_housekeeping
 
 _PACKAGE = Path(__file__).parent.parent
 
@@ -49,10 +50,11 @@ def with_default_group(overrides: Sequence[str]) -> list[str]:
     return [text.removeprefix("+") if text.startswith("+experiment=") else text for text in overrides]
 
 
-def content_of(config: DictConfig, *, any_seed: bool = False) -> dict[str, Any]:
+def content_of(config: DictConfig, *, any_seed: bool = False, as_before: bool = False) -> dict[str, Any]:
     """Give the resolved config less what does not change results: paths, loggers, names, housekeeping.
 
-    With ``any_seed``, less the seed and all that follows from it too: what the runs of a table's cell share.
+    With ``any_seed``, less the seed and all that follows from it too: what the runs of a table's cell share. With
+    ``as_before``, as earlier versions of alpl gave it, for which the number of workers and the cache counted.
     """
     neutral = OmegaConf.create(OmegaConf.to_container(config, resolve=False))
     assert isinstance(neutral, DictConfig)
@@ -64,6 +66,7 @@ def content_of(config: DictConfig, *, any_seed: bool = False) -> dict[str, Any]:
     assert isinstance(content, dict)
     counting = {str(name): value for name, value in content.items() if name not in _NOT_CONTENT}
     _remove_places(counting["data"])
+    without_housekeeping(counting["data"], but=ONCE_COUNTED if as_before else ())
     _read_files(counting)
     return counting
 

@@ -6,7 +6,7 @@ as they say what was done before they were there: a run that has not changed kee
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MOVED: Mapping[str, str] = {
@@ -30,7 +30,9 @@ ADDED: Mapping[str, Any] = {
         "base_momentum": 0.99,
         "absent": "as_written",
     },
+    "data.name": None,
     "data.pool_transform": "evaluation",
+    "data.source.repeats": "warn",
     "learner": None,
     "model.consistency.compare": "offsets",
     "model.consistency.detach_targets": True,
@@ -40,8 +42,17 @@ ADDED: Mapping[str, Any] = {
 }
 """Keys that were added later -> the value that does what was done without them."""
 
-ONLY_OF: Mapping[str, str] = {"data.pool_transform": "alpl.data.datamodule.ImageDataModule"}
-"""Keys among them that not every class takes at their place -> the ``_target_`` that does."""
+_ANNOTATED = ("alpl.data.coco.COCO", "alpl.data.coco.COCOFolder", "alpl.data.voc.VOC", "alpl.data.voc.VOCFolder")
+
+ONLY_OF: Mapping[str, tuple[str, ...]] = {
+    "data.pool_transform": ("alpl.data.datamodule.ImageDataModule",),
+    "data.source.repeats": _ANNOTATED,
+}
+"""Keys among them that not every class takes at their place -> the ``_target_`` of those that do."""
+
+ONCE_COUNTED = ("num_workers", "cache_bytes")
+HOUSEKEEPING = ("verify_images", "fingerprint", *ONCE_COUNTED)
+"""What of the data's config, at any depth, changes no result, and so is no part of a key; some of it once was."""
 
 _OLD_NAMES = {new: old for old, new in MOVED.items()}
 
@@ -49,6 +60,7 @@ _OLD_NAMES = {new: old for old, new in MOVED.items()}
 def canonical(content: Mapping[str, Any]) -> dict[str, Any]:
     """Give a run's content as the first version would have written it: what its key is made of."""
     renamed: dict[str, Any] = _renamed(content, _OLD_NAMES, "")
+    _count_housekeeping(renamed.get("data"))
     return renamed
 
 
@@ -60,9 +72,30 @@ def upgraded(content: Mapping[str, Any]) -> dict[str, Any]:
         node: Any = renamed
         for group in groups:
             node = node.get(group) if isinstance(node, dict) else None
-        if isinstance(node, dict) and ONLY_OF.get(place) in (None, node.get("_target_")):
+        if isinstance(node, dict) and node.get("_target_") in ONLY_OF.get(place, (node.get("_target_"),)):
             node.setdefault(name, value)
+    without_housekeeping(renamed.get("data"))
     return renamed
+
+
+def without_housekeeping(data: Any, but: Sequence[str] = ()) -> None:
+    """Take what changes no result out of the data's content, in place, but for some names."""
+    if isinstance(data, dict):
+        for name in set(HOUSEKEEPING) - set(but):
+            data.pop(name, None)
+        for value in data.values():
+            without_housekeeping(value, but)
+
+
+def _count_housekeeping(data: Any) -> None:
+    """Put what once counted at the value that the configs had: runs that left it alone keep their keys."""
+    if not isinstance(data, dict) or data.get("_target_") != "alpl.data.scenes.SceneDataModule":
+        return
+    source = data.get("source")
+    target = source.get("_target_") if isinstance(source, dict) else None
+    data.setdefault("num_workers", 0 if target == "alpl.data.digit_scenes.DigitScenes" else 4)
+    if isinstance(source, dict) and target in _ANNOTATED:
+        source.setdefault("cache_bytes", 0)
 
 
 def _renamed(node: Any, names: Mapping[str, str], place: str | None) -> Any:

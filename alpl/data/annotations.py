@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +19,8 @@ import numpy as np
 import torch
 
 from alpl.boxes.objects import AbstractDetectionSource, DetectionSplits, Objects, ObjectTable
-from alpl.data.image_files import ImageFiles, is_sideways, read_size
+from alpl.data.image_files import NUM_THREADS, ImageFiles, is_sideways, read_size, stamp
+from alpl.data.repeats import find_repeats
 from alpl.errors import ConfigError, DataError
 from alpl.machine.processes import rank
 
@@ -29,10 +30,12 @@ Bad: TypeAlias = Literal["error", "skip_images", "skip_boxes"]
 An image that cannot be read as a whole (no file, not an image, no annotation, listed twice) is left out by both of
 the last two."""
 
+Action: TypeAlias = Literal["error", "warn"]
+"""What is done about images that have the same bytes, in a split or in two: they are told (warn), or a problem."""
+
 SLACK = 1.0  # pixels that a box may stick out, e.g. because someone counted from 0; it is clipped
 NUM_NAMED = 10  # problems that an error names one by one
 NUM_ALIKE = 3  # files that are named of those with the same problem
-NUM_THREADS = 8  # for reading headers: mostly waiting for the disk
 
 
 class Problem(NamedTuple):
@@ -117,6 +120,7 @@ class Policy(NamedTuple):
         cache_bytes: budget for decoded images, training images first; see :class:`ImageFiles`.
         max_megapixels: of an image; larger ones are a problem.
         allow_lost: classes that may lose all their training objects where bad ones are skipped.
+        repeats: see :data:`Action`.
     """
 
     bad: Bad = "error"
@@ -124,11 +128,14 @@ class Policy(NamedTuple):
     cache_bytes: int = 0
     max_megapixels: float = 100.0
     allow_lost: tuple[str, ...] = ()
+    repeats: Action = "warn"
 
     def check(self) -> None:
         """Raise a ConfigError where a value is out of range."""
         if self.bad not in get_args(Bad):
             raise ConfigError(f"bad must be one of {', '.join(get_args(Bad))}, got {self.bad!r}")
+        if self.repeats not in get_args(Action):
+            raise ConfigError(f"repeats must be one of {', '.join(get_args(Action))}, got {self.repeats!r}")
         if self.cache_bytes < 0:
             raise ConfigError(f"cache_bytes must be >= 0, got {self.cache_bytes}")
         if not self.max_megapixels > 0:
@@ -140,11 +147,13 @@ class AbstractAnnotatedFiles(AbstractDetectionSource):
 
     Args:
         bad: what is done about bad annotations; see :data:`Bad`.
-        verify_images: decode every image before training.
+        verify_images: decode every image before training, so that files which broke off are named then and not in the
+            middle of a fit; else only their headers are read. A process decodes a file once, however many runs it does.
         cache_bytes: budget for decoded images; see :class:`alpl.data.image_files.ImageFiles`.
         max_megapixels: an image with more is a problem: a file of kilobytes may decode to gigabytes.
         allow_lost: classes that may lose all their training objects where ``bad`` skips them; for others that is an
             error of its own.
+        repeats: what is done about images with the same bytes; see :data:`Action`.
 
     Raises:
         ConfigError: a value is out of range.
@@ -158,8 +167,9 @@ class AbstractAnnotatedFiles(AbstractDetectionSource):
         cache_bytes: int = 0,
         max_megapixels: float = 100.0,
         allow_lost: Sequence[str] = (),
+        repeats: Action = "warn",
     ) -> None:
-        self.policy = Policy(bad, verify_images, cache_bytes, max_megapixels, tuple(allow_lost))
+        self.policy = Policy(bad, verify_images, cache_bytes, max_megapixels, tuple(allow_lost), repeats)
         self.policy.check()
 
 
@@ -184,7 +194,7 @@ def make_splits(
     for split in (train, test):
         if not split.names:
             raise DataError(f"{name}: the {split.split} split lists no image")
-    _find_repeats(train, test)
+    _find_repeats(name, train, test, policy.repeats)
     checked = [_Checked(split, classes, policy) for split in (train, test)]
     _judge(name, [problem for each in checked for problem in each.problems()], policy.bad)
     left_out = [each.left_out(policy.bad) for each in checked]
@@ -244,17 +254,53 @@ def _lines(problems: list[Problem]) -> list[str]:
     return list(lines.values())
 
 
-def _find_repeats(train: Annotations, test: Annotations) -> None:
-    """Note images that are listed twice in a split, and training images that are test images too."""
-    for split in (train, test):
-        first: dict[str, int] = {}
-        for row, path in enumerate(split.paths):
-            if first.setdefault(path, row) != row:
-                split.fault(row, path, f"listed twice in {split.split}, as images {first[path]} and {row}")
-    held_out = set(test.paths)
-    for row, path in enumerate(train.paths):
-        if path in held_out:
-            train.fault(row, path, f"listed in {train.split} and in {test.split}")
+def _find_repeats(name: str, train: Annotations, test: Annotations, repeats: Action) -> None:
+    """Note images that are listed twice in a split, and training images that are test images too.
+
+    A file is the same through symbolic links, too. What only has the same bytes is told, or noted as well.
+    """
+    images = [(split, row) for split in (train, test) for row in range(len(split.names))]
+    found = find_repeats([split.paths[row] for split, row in images])
+    for group in found.files:
+        _note_repeats([images[at] for at in group], _listed_again)
+    copies = [[images[at] for at in group] for group in found.copies]
+    if repeats == "error":
+        for each in copies:
+            _note_repeats(each, _same_bytes)
+    elif copies and rank() == 0:
+        both = sum(len({split.split for split, _ in each}) > 1 for each in copies)
+        shown = [" = ".join(split.paths[row] for split, row in each) for each in copies[:NUM_NAMED]]
+        rest = f"; and {len(copies) - NUM_NAMED} more" if len(copies) > NUM_NAMED else ""
+        logging.getLogger("alpl").warning(
+            "%s: images with the same bytes (%d, of which %d in %s and in %s): %s%s",
+            *(name, len(copies), both, train.split, test.split, "; ".join(shown), rest),
+        )
+
+
+_Image: TypeAlias = "tuple[Annotations, int]"  # a split and a position in it
+
+
+def _note_repeats(images: list[_Image], what: Callable[[_Image, _Image], str]) -> None:
+    """Note what is wrong with images that are alike: of a split all but the first, and who trains on a test image."""
+    tested = [image for image in images if image[0] is images[-1][0]]
+    trained = images[: len(images) - len(tested)]
+    for one in (trained, tested):
+        for split, row in one[1:]:
+            split.fault(row, split.paths[row], what(one[0], (split, row)))
+    for split, row in trained:
+        split.fault(row, split.paths[row], what(tested[0], (split, row)))
+
+
+def _listed_again(first: _Image, again: _Image) -> str:
+    other, path = first[0].paths[first[1]], again[0].paths[again[1]]
+    link = "" if other == path else f", as {other}"
+    if first[0] is again[0]:
+        return f"listed twice in {first[0].split}, as images {first[1]} and {again[1]}{link}"
+    return f"listed in {again[0].split} and in {first[0].split}{link}"
+
+
+def _same_bytes(first: _Image, again: _Image) -> str:
+    return f"has the same bytes as {first[0].paths[first[1]]} in {first[0].split}"
 
 
 @final
@@ -277,7 +323,7 @@ class _Checked:
 
     def _check_images(self, policy: Policy) -> None:
         split = self.split
-        read = partial(read_size, decode=policy.verify_images, max_megapixels=policy.max_megapixels)
+        read = partial(_read_size, policy=policy)
         with ThreadPoolExecutor(NUM_THREADS) as threads:
             found = list(threads.map(read, split.paths))
         for row, (size, stated) in enumerate(zip(found, split.stated_sizes, strict=True)):
@@ -385,6 +431,18 @@ class _Checked:
             torch.from_numpy(np.array(self.split.difficult, dtype=np.bool_)[order]),
         )
         return ObjectTable(objects, torch.from_numpy(counts[kept] if only else counts))
+
+
+_decoded: set[tuple[str, int, int]] = set()
+"""Files that were decoded, with their bytes and time stamps: the runs of a sweep need not do it again."""
+
+
+def _read_size(path: str, policy: Policy) -> tuple[int, int] | str:
+    known = (path, *stamp(path))
+    size = read_size(path, decode=policy.verify_images and known not in _decoded, max_megapixels=policy.max_megapixels)
+    if policy.verify_images and not isinstance(size, str):
+        _decoded.add(known)
+    return size
 
 
 def _with_image(split: Annotations, row: int) -> str:

@@ -16,6 +16,7 @@ from alpl.data.task import Task
 from alpl.labeling.pseudo_labels import AbstractPseudoLabels
 from alpl.labeling.schedule import Candidates
 from alpl.pool import Index, Pool
+from alpl.runs.fingerprint import Fingerprint
 
 
 class AbstractPoolDataModule(LightningDataModule, ABC):
@@ -94,8 +95,8 @@ class AbstractPoolDataModule(LightningDataModule, ABC):
         """
 
     @abstractmethod
-    def fingerprint(self) -> str:
-        """Tell this data set from any other in the same layout."""
+    def fingerprint(self) -> Fingerprint:
+        """Tell this data set from any other in the same layout; asked after ``setup``, before the targets are taken."""
 
     @abstractmethod
     def take_targets(self) -> tuple[Candidates, Any]:

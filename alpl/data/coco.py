@@ -114,6 +114,7 @@ class COCOFolder(_AbstractCOCO):
         test_annotations: JSON file of the test images.
         test_images: the folder that its file names refer to.
         name: what messages call the data set; by default its folder. Unlike the folder it is a part of a run's key.
+        verify_images: decode every image before training: what people collect has files that broke off.
         options: see :class:`COCO`; ``bad`` is ``error`` by default.
 
     Raises:
@@ -129,9 +130,10 @@ class COCOFolder(_AbstractCOCO):
         test_images: str = "test",
         *,
         name: str | None = None,
+        verify_images: bool = True,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(verify_images=verify_images, **options)
         folder = Path(root).expanduser()
         self.name = name or str(folder)
         self.train = folder / train_annotations, folder / train_images

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias, final
 
@@ -22,6 +21,7 @@ from alpl.data.batch import (
     num_labeled_of,
     training_sampler,
 )
+from alpl.data.digests import part_of
 from alpl.data.sets import Splits
 from alpl.data.source import AbstractSource
 from alpl.data.task import Task
@@ -30,6 +30,7 @@ from alpl.errors import ConfigError
 from alpl.labeling.pseudo_labels import AbstractPseudoLabels, ImagePseudoLabels
 from alpl.labeling.schedule import Amount, Candidates, balanced_draw, num_images_of
 from alpl.pool import Index, Pool
+from alpl.runs.fingerprint import SPLITS, Fingerprint
 
 Transform: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -59,6 +60,7 @@ class ImageDataModule(AbstractPoolDataModule):
         root: the folder that holds the data set; null for one that lies in no folder.
         download: fetch what is missing from ``root``.
         long_tail: makes a long-tailed variant of the source, or null.
+        name: what runs on the data are called by; null for the name of its config.
 
     Raises:
         ConfigError: a value is out of range, or the source knows no ``root`` or ``download``.
@@ -82,6 +84,7 @@ class ImageDataModule(AbstractPoolDataModule):
         root: str | None = None,
         download: bool = False,
         long_tail: Callable[[AbstractSource], AbstractSource] | None = None,
+        name: str | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(download, bool):
@@ -102,6 +105,7 @@ class ImageDataModule(AbstractPoolDataModule):
         self._check()
         self.validation = validation
         self.seed = seed
+        self.name = name
         self._splits: Splits | None = None
         self._candidates: Candidates | None = None
         self._validation_index = torch.zeros(0, dtype=torch.long)
@@ -199,13 +203,13 @@ class ImageDataModule(AbstractPoolDataModule):
     def check_workers(self, index: Index, num_processes: int) -> None:
         """There are none: the images are in memory."""
 
-    def fingerprint(self) -> str:
-        """SHA-256 of all images."""
-        digest = hashlib.sha256()
-        for images in (self.splits.train.images, self.splits.test.images):
-            digest.update(str(list(images.shape)).encode())
-            digest.update(images.contiguous().numpy().data)
-        return digest.hexdigest()
+    def fingerprint(self) -> Fingerprint:
+        """Of all images and labels, by content, and of the classes; what takes part of them, the config says."""
+        parts = {"classes": part_of(len(self.classes), self.classes)}
+        for split, images in zip(SPLITS, (self.splits.train, self.splits.test), strict=True):
+            parts[f"{split} images"] = part_of(len(images), images.images)
+            parts[f"{split} labels"] = part_of(len(images), images.targets)
+        return Fingerprint(parts)
 
     def take_targets(self) -> tuple[Candidates, Tensor]:
         """Hand the training targets over, once: to the initial draw (some are class-balanced) and to the oracle.

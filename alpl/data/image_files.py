@@ -11,6 +11,7 @@ import stat
 import struct
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import final
 
@@ -21,8 +22,10 @@ from torch import Tensor
 
 from alpl.boxes.objects import AbstractDetectionImages
 from alpl.errors import ConfigError, DataError
+from alpl.machine.files import sha256_of
 from alpl.machine.shared_memory import SHARED_MEMORY, free_shared_memory
 
+NUM_THREADS = 8  # for reading headers and the like: mostly waiting for the disk
 _FAULTS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises on broken files
 _ABSENT, _CLAIMED = -1, -2
 _TURNS = {
@@ -74,6 +77,17 @@ class ImageFiles(AbstractDetectionImages):
             self._cache.offer(index, image)
         return image
 
+    def stamps(self) -> Tensor:
+        """``Long[N 2]``: see :func:`stamp`."""
+        with ThreadPoolExecutor(NUM_THREADS) as threads:
+            found = list(threads.map(stamp, self.paths))
+        return torch.tensor(found, dtype=torch.long).reshape(-1, 2)
+
+    def contents(self) -> list[str]:
+        """Give the SHA-256 of each file; empty where it cannot be read."""
+        with ThreadPoolExecutor(NUM_THREADS) as threads:
+            return list(threads.map(content_of, self.paths))
+
     @property
     def cached_bytes(self) -> int:
         """Bytes of decoded images in the cache, those that are just being written included."""
@@ -86,6 +100,23 @@ class ImageFiles(AbstractDetectionImages):
         if size != expected:
             raise DataError(f"{path}: is {_by(size)} pixels, not {_by(expected)} as when the data set was read")
         return image
+
+
+def content_of(path: str | Path) -> str:
+    """Give the SHA-256 of a file; empty where it cannot be read."""
+    try:
+        return sha256_of(Path(path))
+    except OSError:
+        return ""
+
+
+def stamp(path: str | Path) -> tuple[int, int]:
+    """Give the bytes of a file, and when it was last changed, in nanoseconds; -1 where there is none."""
+    try:
+        about = Path(path).stat()
+    except OSError:
+        return -1, -1
+    return about.st_size, about.st_mtime_ns
 
 
 def decode_image(path: str | Path) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, final
@@ -24,6 +23,7 @@ from alpl.data.batch import (
     no_room_for_batches,
     training_sampler,
 )
+from alpl.data.digests import objects_part, part_of, scenes_parts
 from alpl.data.pair import PairTransform
 from alpl.data.scene_batches import PartlyLabeledScenes, Scenes, SceneTransform, SeededBatches
 from alpl.data.task import Task
@@ -32,6 +32,7 @@ from alpl.labeling.pseudo_labels import AbstractPseudoLabels, PseudoLabels
 from alpl.labeling.schedule import Candidates
 from alpl.machine.shared_memory import free_shared_memory
 from alpl.pool import Index, Pool
+from alpl.runs.fingerprint import LEFT_OUT, SPLITS, Fingerprint
 
 log = logging.getLogger("alpl")
 
@@ -68,7 +69,10 @@ class SceneDataModule(AbstractPoolDataModule):
         eval_batch_size: images per process in evaluation and prediction.
         num_workers: processes that read and augment; 0 for none.
         pad_to: images of a batch are padded to a common size that is a multiple of this.
+        fingerprint: whether a run knows image files again by their sizes and time stamps, or by what they hold, too
+            ("content"), for which all of them are read; then copies may take their place.
         seed: of batches and augmentations.
+        name: what runs on the data are called by; null for the name of its config.
 
     Raises:
         ConfigError: a value is out of range.
@@ -88,7 +92,9 @@ class SceneDataModule(AbstractPoolDataModule):
         eval_batch_size: int = 32,
         num_workers: int = 0,
         pad_to: int = 1,
+        fingerprint: Literal["stamps", "content"] = "stamps",
         seed: int,
+        name: str | None = None,
     ) -> None:
         super().__init__()
         if augment is None or resize is None:
@@ -105,6 +111,8 @@ class SceneDataModule(AbstractPoolDataModule):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(f"data.{name} must be an int >= {least}, got {value!r}")
         check_labeled_fraction(labeled_fraction, batch_size)
+        if fingerprint not in ("stamps", "content"):
+            raise ConfigError(f"data.fingerprint must be 'stamps' or 'content', got {fingerprint!r}")
         self.allow_zero_length_dataloader_with_multiple_devices = True  # a pool may have fewer images than processes
         self.source = source
         self.augment = augment
@@ -115,7 +123,9 @@ class SceneDataModule(AbstractPoolDataModule):
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
         self.pad_to = pad_to
+        self.by_content = fingerprint == "content"
         self.seed = seed
+        self.name = name
         self._splits: DetectionSplits | None = None
         self._targets_taken = False
         self._pool: Pool | None = None
@@ -191,13 +201,20 @@ class SceneDataModule(AbstractPoolDataModule):
         if needed > free:
             raise ConfigError(no_room_for_batches(self.num_workers, needed))
 
-    def fingerprint(self) -> str:
-        """SHA-256 of the names and sizes of all images; their pixels are not read for it."""
-        digest = hashlib.sha256()
-        for images in (self.splits.train, self.splits.test):
-            digest.update("\n".join(images.names).encode())
-            digest.update(images.sizes.contiguous().numpy().data)
-        return digest.hexdigest()
+    def fingerprint(self) -> Fingerprint:
+        """Of all images and annotations, of the classes, and of who is left out."""
+        splits = self.splits
+        parts = {
+            "classes": part_of(len(self.classes), self.classes),
+            LEFT_OUT: part_of(len(self.excluded), self.excluded),
+        }
+        for split, images, objects in (
+            (SPLITS[0], splits.train, splits.train_objects),
+            (SPLITS[1], splits.test, splits.test_objects),
+        ):
+            parts |= scenes_parts(split, images, by_content=self.by_content)
+            parts[f"{split} annotations"] = objects_part(objects)
+        return Fingerprint(parts)
 
     def take_targets(self) -> tuple[Candidates, ObjectLookup]:
         """Hand the training objects over, once.

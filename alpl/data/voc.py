@@ -135,6 +135,7 @@ class VOCFolder(_AbstractVOC):
         classes: names of the classes, in the order of the labels; null for all that are found, sorted.
         images: folder of images, relative to ``root``.
         annotations: folder of XML files, relative to ``root``.
+        verify_images: decode every image before training: what people collect has files that broke off.
         options: see :class:`VOC`.
 
     Raises:
@@ -149,11 +150,12 @@ class VOCFolder(_AbstractVOC):
         classes: Sequence[str] | None = None,
         *,
         name: str | None = None,
+        verify_images: bool = True,
         images: str = "JPEGImages",
         annotations: str = "Annotations",
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(verify_images=verify_images, **options)
         if classes is not None and (not classes or len(set(classes)) != len(classes)):
             raise ConfigError(f"classes must be different names, at least one, or null, got {list(classes)}")
         self.root = Path(root).expanduser()

@@ -138,7 +138,7 @@ class BalancedInitial(AbstractInitialSet):
 
 @final
 class IndexFileInitial(AbstractInitialSet):
-    """Read from a text file: one dataset index a line, or the ``pool.csv`` of another run (its initial set).
+    """Read from a text file: one dataset index a line, or a ``pool.csv`` of another run: all that it says is labeled.
 
     Args:
         path: the file.
@@ -162,13 +162,13 @@ class IndexFileInitial(AbstractInitialSet):
         lines = [line.split("#")[0].strip() for line in lines]
         rows = [line.split(",") for line in lines if line and not line.startswith("index")]
         try:
-            index = torch.tensor([int(row[0]) for row in rows if len(row) == 1 or int(row[1]) == 0])
+            index = torch.tensor([int(row[0]) for row in rows if len(row) == 1 or int(row[1]) >= 0])
         except (RuntimeError, ValueError) as error:  # the first: a number that no tensor holds
             raise ConfigError(
                 f"schedule.initial.path must hold one index a line, {self.path} does not: {error}"
             ) from error
         if index.numel() == 0:
-            raise ConfigError(f"schedule.initial.path must name an image (in cycle 0), {self.path} names none")
+            raise ConfigError(f"schedule.initial.path must name a labeled image, {self.path} names none")
         if (wrong := index[~torch.isin(index, candidates.index)]).numel():
             raise ConfigError(
                 f"schedule.initial.path names images outside the pool: {wrong[:5].tolist()} in {self.path}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from lightning.pytorch import Trainer
 from alpl.data.task import Task
 from alpl.errors import ConfigError
 from alpl.experiment import Experiment
-from alpl.machine.files import read_sealed, write_sealed
+from alpl.machine.files import write_sealed
 from alpl.modules.base import AbstractModule, AbstractTrainableModule
 from alpl.pool import Index
 from alpl.predictions import FROM_MODULE, Need
@@ -18,9 +19,9 @@ from alpl.predictions.fields import hint_for, needs_from
 from alpl.preflight.loaders import check_whole_loaders
 from alpl.preflight.rehearsal import rehearse
 from alpl.preflight.trial_prediction import trial_prediction
+from alpl.runs.fingerprint import FILE, Fingerprint, check_same_data
 
-DATA_FILE = "data.json"
-"""What data a run began with, in its folder."""
+log = logging.getLogger("alpl")
 
 
 def check_needs(experiment: Experiment, needs: Need, module: AbstractTrainableModule) -> None:
@@ -141,24 +142,25 @@ def checked_trainer(make_trainer: Callable[[], Trainer], place: str) -> Trainer:
     return trainer
 
 
-def check_data(experiment: Experiment, path: Path, *, may_write: bool) -> None:
+def check_data(fingerprint: Fingerprint, folder: Path, *, may_write: bool) -> None:
     """Hold a run that goes on to the data that it began with; its key does not say where the data came from.
 
     Args:
-        experiment: the run's parts.
-        path: where the fingerprint of the data is kept.
+        fingerprint: of the data that there are now.
+        folder: of the run.
         may_write: whether this process notes it where it is not there yet.
 
     Raises:
-        ConfigError: the data is another.
-        DataError: the note is broken.
+        ConfigError, DataError: see :func:`alpl.runs.fingerprint.check_same_data`.
     """
-    fingerprint = {"fingerprint": experiment.data.fingerprint()}
-    if path.exists():
-        if read_sealed(path) != fingerprint:
-            raise ConfigError(f"{path} is of other data than data.root holds now: begin in another paths.runs")
-    elif may_write:
-        write_sealed(path, fingerprint)
+    if check_same_data(folder, fingerprint) or not may_write:
+        return
+    if (folder / FILE).exists():
+        log.warning(
+            "%s is of an earlier version of alpl: the data of now are taken for those that the run began with",
+            folder / FILE,
+        )
+    write_sealed(folder / FILE, fingerprint.as_json())
 
 
 def _name(experiment: Experiment, module: AbstractTrainableModule) -> str:

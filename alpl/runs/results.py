@@ -19,6 +19,7 @@ from alpl.config.versions import upgraded
 from alpl.errors import ConfigError, DataError
 from alpl.machine.files import read_array, read_object, read_sealed, reading
 from alpl.runs import artefacts
+from alpl.runs.fingerprint import Fingerprint, read_fingerprint
 from alpl.runs.journal import FILE as JOURNAL
 from alpl.runs.journal import read_journal
 from alpl.runs.network_cost import FILE, NetworkCost
@@ -108,6 +109,7 @@ class RunResult:
         classes: names of the K classes; empty where the run does not say.
         planned: what the experiment's own sweep varies: ``{"method": ("random", ...), "seed": ("0", ...)}``.
         changes: what the command line changed of the experiment's setting; None where the run does not say.
+        fingerprint: of its data; None where it has not noted that.
         network_cost: parameters and forward seconds; None where they are not measured (yet).
     """
 
@@ -130,6 +132,7 @@ class RunResult:
     classes: tuple[str, ...] = ()
     planned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     changes: tuple[str, ...] | None = None
+    fingerprint: Fingerprint | None = None
     network_cost: NetworkCost | None = None
 
     @property
@@ -254,6 +257,7 @@ def read_run(folder: Path) -> RunResult:
         classes=classes,
         planned=planned,
         changes=changes,
+        fingerprint=_fingerprint(folder),
         network_cost=_network_cost(folder / FILE),
     )
 
@@ -305,6 +309,15 @@ def _environment(path: Path) -> dict[str, Any]:
         return read_object(path)
     except DataError:
         return {}  # a run that failed early may have none
+
+
+def _fingerprint(folder: Path) -> Fingerprint | None:
+    """Read which data a run is of; a broken file is told and left out: the results are whole without it."""
+    try:
+        return read_fingerprint(folder)
+    except DataError as error:
+        log.warning("skipped: %s", error)
+        return None
 
 
 def _network_cost(path: Path) -> NetworkCost | None:

@@ -29,14 +29,13 @@ def determinants(
 ) -> dict[str, Any]:
     """Give them as JSON has them: runs with the same ones train and test the same, to the last bit.
 
-    Not among them are the pixels of images that lie in files (see ``fingerprint`` of the data), the test targets, and
-    code outside this package: a run's own key does not tell them either.
+    Not among them is code outside this package: a run's own key does not tell it either.
 
     Args:
         config: what of the config counts.
         attached: for each callback whether it takes part in the fit.
         trainer: one like the fit's.
-        fingerprint: of the data.
+        fingerprint: of the data, their test images and labels too.
         pool: the initial one.
         answers: the oracle's for its labeled images.
     """

@@ -24,6 +24,21 @@ def test_places_and_names_do_not_change_the_key(override: str) -> None:
     assert key("data=cifar10") == key("data=cifar10", override)
 
 
+SCENES = ("data=voc07", "model=ssd_tiny", "schedule=all_data", "trainer=digit_scenes")
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["data.num_workers=8", "data.source.cache_bytes=1", "data.source.verify_images=true", "data.fingerprint=content"],
+)
+def test_how_data_are_read_does_not_change_the_key(override: str) -> None:
+    assert key(*SCENES) == key(*SCENES, override)
+
+
+def test_a_name_of_ones_own_for_the_data_changes_the_key() -> None:
+    assert key(*SCENES) != key(*SCENES, "data.name=mine")
+
+
 @pytest.mark.sample(4)
 @pytest.mark.parametrize(
     "override",

@@ -33,10 +33,22 @@ def test_a_key_is_added_where_a_class_takes_it() -> None:
     classes = {"data": {"_target_": "alpl.data.datamodule.ImageDataModule"}}
     scenes = {"data": {"_target_": "alpl.data.scenes.SceneDataModule"}}
     assert upgraded(OLD | classes)["data"]["pool_transform"] == "evaluation"
-    assert upgraded(OLD | scenes)["data"] == scenes["data"]
+    assert upgraded(OLD | scenes)["data"] == scenes["data"] | {"name": None}
     assert content_key(upgraded(OLD | classes)) == content_key(OLD | classes)
     other = OLD | {"data": classes["data"] | {"pool_transform": "training"}}
     assert content_key(other) != content_key(OLD | classes)
+
+
+def test_what_no_longer_counts_has_counted_as_the_configs_had_it() -> None:
+    source = {"_target_": "alpl.data.voc.VOC", "year": "2007"}
+    scenes = {"_target_": "alpl.data.scenes.SceneDataModule", "source": source}
+    usual = scenes | {"num_workers": 4, "source": source | {"cache_bytes": 0}}
+    assert content_key(OLD | {"data": scenes}) == content_key(OLD | {"data": usual})
+    digits = scenes | {"source": {"_target_": "alpl.data.digit_scenes.DigitScenes"}}
+    assert canonical({"data": digits})["data"] == digits | {"num_workers": 0}
+    assert content_key(OLD | {"data": scenes}) != content_key(OLD | {"data": usual | {"num_workers": 8}})
+    read = upgraded({"data": usual | {"num_workers": 8}})["data"]
+    assert "num_workers" not in read and read["source"] == source | {"repeats": "warn"}
 
 
 def test_every_new_name_can_be_imported() -> None:

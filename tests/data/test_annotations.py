@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from alpl.data import annotations
 from alpl.data.annotations import SLACK, Annotations, Policy, Problem, make_splits
+from alpl.data.image_files import read_size
 from alpl.errors import ConfigError, DataError
 
 SIZE = (30, 40)
@@ -250,3 +252,68 @@ def test_boxes_of_an_unknown_class_share_a_line(images, caplog):
     assert [len(each) for each in splits.train_objects] == [1, 0, 0]
     (record,) = caplog.records
     assert len(record.getMessage().splitlines()) == 4
+
+
+# --- images that come again
+
+
+@pytest.fixture
+def repeated(tmp_path):
+    """0 to 3 and 10, 11; 2 is a copy of 1, and 10 of 3."""
+    for k in (0, 1, 3, 11):
+        Image.fromarray(np.full((*SIZE, 3), k, dtype=np.uint8)).save(tmp_path / f"{k}.png")
+    for copy, original in ((2, 1), (10, 3)):
+        (tmp_path / f"{copy}.png").write_bytes((tmp_path / f"{original}.png").read_bytes())
+    return tmp_path
+
+
+def test_copies_are_told(repeated, caplog):
+    splits = _make(repeated, _split(repeated, range(4)))
+    assert len(splits.train) == 4 and splits.excluded.tolist() == []
+    assert caplog.messages[0] == (
+        "Set: images with the same bytes (2, of which 1 in train and in test): "
+        f"{repeated / '1.png'} = {repeated / '2.png'}; {repeated / '3.png'} = {repeated / '10.png'}"
+    )
+
+
+def test_copies_are_problems_where_that_is_asked_for(repeated):
+    with pytest.raises(DataError) as caught:
+        _make(repeated, _split(repeated, range(4)), repeats="error")
+    assert f"{repeated / '2.png'}: has the same bytes as {repeated / '1.png'} in train" in str(caught.value)
+    assert f"{repeated / '3.png'}: has the same bytes as {repeated / '10.png'} in test" in str(caught.value)
+    splits = _make(repeated, _split(repeated, range(4)), repeats="error", bad="skip_images")
+    assert splits.excluded.tolist() == [2, 3] and len(splits.test) == 2
+    with pytest.raises(ConfigError, match="repeats must be one of error, warn, got 'no'"):
+        Policy(repeats="no").check()
+
+
+def test_a_link_is_the_image_that_it_leads_to(repeated, caplog):
+    for link, original in ((20, 0), (21, 11)):
+        (repeated / f"{link}.png").symlink_to(f"{original}.png")
+    with pytest.raises(DataError) as caught:
+        _make(repeated, _split(repeated, [0, 20, 21]))
+    assert f"20.png: listed twice in train, as images 0 and 1, as {repeated / '0.png'}" in str(caught.value)
+    assert f"21.png: listed in train and in test, as {repeated / '11.png'}" in str(caught.value)
+    assert not caplog.records
+
+
+# --- images that broke off
+
+
+def test_an_image_that_broke_off_is_named_before_training_and_decoded_once(repeated, monkeypatch):
+    broken = repeated / "1.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    train = [0, 1, 3]
+    assert len(_make(repeated, _split(repeated, train), repeats="warn").train) == 3, "its header is whole"
+    with pytest.raises(DataError, match=r"1.png: cannot be decoded"):
+        _make(repeated, _split(repeated, train), verify_images=True)
+    decoded = []
+
+    def read(path, *, decode, max_megapixels):
+        decoded.extend([path] * decode)
+        return read_size(path, decode=decode, max_megapixels=max_megapixels)
+
+    monkeypatch.setattr(annotations, "read_size", read)
+    splits = _make(repeated, _split(repeated, train), verify_images=True, bad="skip_images")
+    assert splits.excluded.tolist() == [1]
+    assert decoded == [str(broken)], "the others were whole, and have not changed since"

@@ -205,10 +205,10 @@ def test_an_index_file_is_one_index_a_line(tmp_path, text):
     assert IndexFileInitial(str(tmp_path / "initial.txt")).draw(_candidates()).tolist() == [7, 10, 13]
 
 
-def test_the_pool_file_of_another_run_gives_its_initial_set(tmp_path):
+def test_the_pool_file_of_another_run_gives_all_that_are_labeled_in_it(tmp_path):
     pool = Pool.create(310, torch.tensor([13, 10]), excluded=torch.tensor([0, 1])).reveal(torch.tensor([7, 16]))
     pool.save(tmp_path / "pool.csv")
-    assert IndexFileInitial(str(tmp_path / "pool.csv")).draw(_candidates()).tolist() == [10, 13]
+    assert IndexFileInitial(str(tmp_path / "pool.csv")).draw(_candidates()).tolist() == [7, 10, 13, 16]
 
 
 @pytest.mark.parametrize(
@@ -219,8 +219,8 @@ def test_the_pool_file_of_another_run_gives_its_initial_set(tmp_path):
         (b"7\n10\n7\n", "names an image more than once"),
         (b"7\n4.5\n", "must hold one index a line"),
         (b"rank,index,utility\n0,7,0.5\n", "must hold one index a line"),
-        (b"", "must name an image"),
-        (b"# num_images=400 num_labeled=1\nindex,cycle\n7,1\n", "must name an image"),
+        (b"", "must name a labeled image"),
+        (b"# num_images=400 num_labeled=1\nindex,cycle\n7,-2\n", "must name a labeled image"),
         (b"\xff\xfe\x00\x01", "must be a readable text file"),
         (None, "must be a readable text file"),
     ],

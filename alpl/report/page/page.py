@@ -26,6 +26,7 @@ from alpl.report.page.acquisition_text import EXPLANATION, acquisition_title, he
 from alpl.report.page.network_cost_text import cost_sheet
 from alpl.report.read.aggregate import STAGES, Variant, seconds
 from alpl.report.read.classes import ClassTable
+from alpl.report.read.data_sets import about_data
 from alpl.report.read.partial import seeds_text
 from alpl.report.read.tables import EMPTY, WideTable, metric_title, number
 from alpl.runs.results import RunResult
@@ -91,6 +92,7 @@ def render(table: str, contents: Contents, out: Path) -> str:
         status=Counter(run.status for run in runs),
         runs=[(run, _link(run.folder, out)) for run in runs],
         rows=list(dict.fromkeys(variant.label for variant in variants)),
+        data=about_data(runs, (one.data for one in contents.tables)),
         seeds=sorted({run.seed for run in runs}),
         pseudo={one.data: pseudo_points(one) for one in contents.tables},
         stages=stages,

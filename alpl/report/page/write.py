@@ -29,6 +29,7 @@ from alpl.report.page.page import Contents, render
 from alpl.report.page.sheets import paper_sheet, sheet_latex, sheet_markdown, wide_sheet
 from alpl.report.read.aggregate import Variant, group, is_named
 from alpl.report.read.classes import class_tables, classes_csv
+from alpl.report.read.data_sets import notes_on_data, told_apart
 from alpl.report.read.metric_rows import with_metric_rows
 from alpl.report.read.paper import PaperTable, paper_table, unknown_keys
 from alpl.report.read.partial import gaps
@@ -61,7 +62,7 @@ def write_report(table: str, runs: Sequence[RunResult], out: Path, experiments: 
     lines = with_metric_rows(variants, about.metric_rows, about.metric)
     tables = wide_tables(lines, about.metric)
     notes = [*(f"the experiment's report has an unknown key: {key}" for key in unknown_keys(chosen))]
-    notes += _other_metrics(about, tables)
+    notes += notes_on_data([run for run in runs if run.table == table]) + _other_metrics(about, tables)
     classes = class_tables(variants, about.reference, notes)
     overlaps, costs = overlap_tables(variants, notes), cost_tables(wide_tables(variants, about.metric))
     comparisons, printed = _beside(about, lines, overlaps, experiments, notes)
@@ -153,7 +154,7 @@ def _of_table(table: str, runs: Sequence[RunResult]) -> list[RunResult]:
     if not chosen:
         found = sorted({run.table for run in runs})
         raise ValueError(f"runs must hold a run of table {table!r}, got {found}")
-    return split_runs(chosen, paper_table(chosen).split)
+    return split_runs(told_apart(chosen), paper_table(chosen).split)
 
 
 def _other_metrics(about: PaperTable, tables: Sequence[WideTable]) -> list[str]:
