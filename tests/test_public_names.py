@@ -24,6 +24,12 @@ def test_exported_names_are_there(room: str) -> None:
         assert home.startswith(f"alpl.{room}.") or not isinstance(thing, type), name
 
 
+def test_sources_outside_the_package_find_the_types_of_objects() -> None:
+    names, home = importlib.import_module("alpl.data.objects"), importlib.import_module("alpl.boxes.objects")
+    assert "Objects" in names.__all__
+    assert all(getattr(names, name) is getattr(home, name) for name in names.__all__)
+
+
 def test_the_readme_tells_every_room() -> None:
     rooms = {info.name for info in pkgutil.iter_modules(alpl.__path__) if info.ispkg}
     told = set(re.findall(r"^\| `(\w+)/` \|", README, re.MULTILINE))

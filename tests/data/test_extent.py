@@ -40,10 +40,10 @@ class Source(AbstractDetectionSource):
 def test_whatever_the_augmentation_boxes_have_extent(augment, has_pseudo):
     one = {0: OBJECTS}
     scenes = PartlyLabeledScenes(Noise(), {} if has_pseudo else one, one if has_pseudo else None, augment)
-    seen = [scenes[Place(torch.tensor([0]), seed)].targets for seed in range(20)]
+    seen = [scenes[Place(torch.tensor([0]), seed)].targets for seed in range(8)]
     boxes = torch.cat([targets.boxes for targets in seen])
     assert ((boxes[:, 2:] - boxes[:, :2]) >= 0.1).all()
-    assert len(boxes) > 5 and torch.cat([targets.labels for targets in seen]).unique().tolist() == [0]
+    assert len(boxes) > 1 and torch.cat([targets.labels for targets in seen]).unique().tolist() == [0]
 
 
 @pytest.mark.parametrize(

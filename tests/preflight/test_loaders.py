@@ -43,6 +43,7 @@ def test_a_partners_trainer_is_held_to_the_same(tmp_path: Path) -> None:
     assert result.status == 2 and "partner.trainer.limit_predict_batches must be 1.0, got 1" in result.err
 
 
+@pytest.mark.slow
 def test_whole_loaders_may_be_asked_for_and_made_again_every_epoch(tmp_path: Path) -> None:
     whole = [f"+trainer.limit_{name}_batches=1.0" for name in ("train", "test", "predict")]
     again = alpl(tmp_path / "again", *TINY, "acquisition=entropy", "row=x", *whole,
@@ -58,9 +59,15 @@ def test_whole_loaders_may_be_asked_for_and_made_again_every_epoch(tmp_path: Pat
     ("overrides", "is_cut"),
     [
         (("acquisition=entropy",), lambda number: True),
-        (("acquisition=random",), lambda number: True),  # what is recorded of the pool
+        pytest.param(
+            ("acquisition=random",), lambda number: True, marks=pytest.mark.slow
+        ),  # what is recorded of the pool
         (("acquisition=kcenter",), lambda number: number == 30),  # the labeled images alone
-        (("acquisition=entropy", "pseudo_labels=ceal", "informativeness=false"), lambda number: True),
+        pytest.param(
+            ("acquisition=entropy", "pseudo_labels=ceal", "informativeness=false"),
+            lambda number: True,
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["ranking", "record", "labeled", "pseudo-labels"],
 )
