@@ -9,7 +9,6 @@ import logging
 from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 
 from alpl.boxes.objects import AbstractDetectionSource, DetectionSplits, Objects, ObjectTable
-from alpl.data.image_files import NUM_THREADS, ImageFiles, is_sideways, read_size, stamp
+from alpl.data.image_files import ImageFiles, is_sideways, of_files, read_size, stamp
 from alpl.data.repeats import find_repeats
 from alpl.errors import ConfigError, DataError
 from alpl.machine.processes import rank
@@ -323,9 +322,7 @@ class _Checked:
 
     def _check_images(self, policy: Policy) -> None:
         split = self.split
-        read = partial(_read_size, policy=policy)
-        with ThreadPoolExecutor(NUM_THREADS) as threads:
-            found = list(threads.map(read, split.paths))
+        found = of_files(partial(_read_size, policy=policy), split.paths)
         for row, (size, stated) in enumerate(zip(found, split.stated_sizes, strict=True)):
             if isinstance(size, str):
                 split.fault(row, split.paths[row], size)

@@ -10,10 +10,10 @@ import multiprocessing
 import stat
 import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import final
+from typing import TypeVar, final
 
 import numpy as np
 import torch
@@ -25,7 +25,8 @@ from alpl.errors import ConfigError, DataError
 from alpl.machine.files import sha256_of
 from alpl.machine.shared_memory import SHARED_MEMORY, free_shared_memory
 
-NUM_THREADS = 8  # for reading headers and the like: mostly waiting for the disk
+_NUM_THREADS, _CHUNK = 8, 64  # files; one by one, handing them to threads would take longer than asking
+T = TypeVar("T")
 _FAULTS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises on broken files
 _ABSENT, _CLAIMED = -1, -2
 _TURNS = {
@@ -79,14 +80,11 @@ class ImageFiles(AbstractDetectionImages):
 
     def stamps(self) -> Tensor:
         """``Long[N 2]``: see :func:`stamp`."""
-        with ThreadPoolExecutor(NUM_THREADS) as threads:
-            found = list(threads.map(stamp, self.paths))
-        return torch.tensor(found, dtype=torch.long).reshape(-1, 2)
+        return torch.tensor(of_files(stamp, self.paths), dtype=torch.long).reshape(-1, 2)
 
     def contents(self) -> list[str]:
         """Give the SHA-256 of each file; empty where it cannot be read."""
-        with ThreadPoolExecutor(NUM_THREADS) as threads:
-            return list(threads.map(content_of, self.paths))
+        return of_files(content_of, self.paths)
 
     @property
     def cached_bytes(self) -> int:
@@ -100,6 +98,14 @@ class ImageFiles(AbstractDetectionImages):
         if size != expected:
             raise DataError(f"{path}: is {_by(size)} pixels, not {_by(expected)} as when the data set was read")
         return image
+
+
+def of_files(about: Callable[[str], T], paths: Sequence[str]) -> list[T]:
+    """Ask something about each file, several at a time: it is mostly waiting for the disk."""
+    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+    with ThreadPoolExecutor(_NUM_THREADS) as threads:
+        answers = threads.map(lambda chunk: [about(path) for path in chunk], chunks)
+        return [answer for chunk in answers for answer in chunk]
 
 
 def content_of(path: str | Path) -> str:

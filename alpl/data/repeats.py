@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from alpl.data.image_files import NUM_THREADS, content_of
+from alpl.data.image_files import content_of, of_files
 
 Groups: TypeAlias = "list[list[int]]"
 _TAIL = 4096  # bytes at the end of a file, where checksums and the last of what is compressed lie
@@ -31,25 +30,28 @@ def find_repeats(paths: Sequence[str]) -> Repeats:
 
     Few of 100,000 photographs have to be read whole: those of equal length that end alike.
     """
-    with ThreadPoolExecutor(NUM_THREADS) as threads:
-        nodes = list(threads.map(_node, paths))
-    linked = _groups([[*range(len(paths))]], lambda at: nodes[at][:2] if nodes[at] else paths[at])
-    files = _groups(linked, lambda at: os.path.realpath(paths[at]))
+    nodes = of_files(_node, paths)
+    linked = _divided([[*range(len(paths))]], [node[:2] or path for node, path in zip(nodes, paths, strict=True)])
+    files = _divided(linked, _asked(linked, paths, os.path.realpath))
     again = {at for group in files for at in group[1:]}
-    there = [at for at in range(len(paths)) if nodes[at] and at not in again]
-    lengths = _groups([there], lambda at: nodes[at][2:])
-    ends = _groups(lengths, lambda at: _end(paths[at]))
-    return Repeats(files, _groups(ends, lambda at: content_of(paths[at])))
+    there = [at for at, node in enumerate(nodes) if node and at not in again]
+    lengths = _divided([there], [node[2:] for node in nodes])
+    ends = _divided(lengths, _asked(lengths, paths, _end))
+    return Repeats(files, _divided(ends, _asked(ends, paths, content_of)))
 
 
-def _groups(groups: Groups, key: Callable[[int], Hashable]) -> Groups:
-    """Divide groups by a key; those of one position are left out."""
-    members = [(number, at) for number, group in enumerate(groups) for at in group]
-    with ThreadPoolExecutor(NUM_THREADS) as threads:
-        keys = threads.map(lambda member: key(member[1]), members)
-        found: dict[Hashable, list[int]] = {}
-        for (number, at), one in zip(members, keys, strict=True):
-            found.setdefault((number, one), []).append(at)
+def _asked(groups: Groups, paths: Sequence[str], about: Callable[[str], Hashable]) -> dict[int, Hashable]:
+    """Ask something about the files of groups."""
+    members = [at for group in groups for at in group]
+    return dict(zip(members, of_files(about, [paths[at] for at in members]), strict=True))
+
+
+def _divided(groups: Groups, key: Sequence[Hashable] | Mapping[int, Hashable]) -> Groups:
+    """Divide groups by a key of each position; those of one position are left out."""
+    found: dict[Hashable, list[int]] = {}
+    for number, group in enumerate(groups):
+        for at in group:
+            found.setdefault((number, key[at]), []).append(at)
     return [group for group in found.values() if len(group) > 1]
 
 
