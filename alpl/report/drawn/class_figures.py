@@ -13,7 +13,7 @@ from alpl.report.drawn.style import house_style, png
 from alpl.report.read.classes import ClassTable
 
 FIRST, LAST, MARK = "#A9C4DD", "#0072B2", "#222222"
-MOST_PANELS = 6  # cycles of the gains
+MOST_PANELS, MOST_LINES = 6, 40  # cycles of the gains, and their lines in all panels together
 
 
 def plot_classes(table: ClassTable) -> bytes:
@@ -49,7 +49,7 @@ def plot_classes(table: ClassTable) -> bytes:
 def plot_class_gains(table: ClassTable) -> bytes:
     """Draw Fig. 6 of Elezi et al.: what each row gains over the reference in each class, a panel a cycle.
 
-    Of more than 6 cycles some between the first and the last are left out.
+    Of more than 6 cycles some between the first and the last are left out; of more than 2 where rows are many.
 
     Returns:
         The PNG file.
@@ -57,10 +57,10 @@ def plot_class_gains(table: ClassTable) -> bytes:
     Raises:
         ValueError: no row but the reference came as far as a cycle of the reference.
     """
-    cycles = _spread(table.gain_cycles)
+    labels, shown = [label for label in table.lines if label != table.reference], table.shown
+    cycles = _spread(table.gain_cycles, max(2, min(MOST_PANELS, MOST_LINES // max(1, len(labels)))))
     if not cycles:
         raise ValueError(f"table must have a row beside {table.reference}, got none")
-    labels, shown = [label for label in table.lines if label != table.reference], table.shown
     gains = {cycle: np.stack([_gain(table, label, cycle)[shown] for label in labels]) for cycle in cycles}
     limit = max([float(np.nanmax(np.abs(gain))) for gain in gains.values() if not np.isnan(gain).all()], default=1.0)
     with house_style():
@@ -103,8 +103,8 @@ def _gain(table: ClassTable, label: str, cycle: int) -> np.ndarray:
     return np.full(len(table.classes), np.nan) if gain is None else gain
 
 
-def _spread(cycles: Sequence[int]) -> list[int]:
-    places = np.unique(np.rint(np.linspace(0, len(cycles) - 1, min(len(cycles), MOST_PANELS))).astype(int))
+def _spread(cycles: Sequence[int], most: int) -> list[int]:
+    places = np.unique(np.rint(np.linspace(0, len(cycles) - 1, min(len(cycles), most))).astype(int))
     return [cycles[place] for place in places]
 
 

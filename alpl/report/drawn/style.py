@@ -20,6 +20,9 @@ from matplotlib.ticker import MaxNLocator
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#333333")
 # nine markers and seven colors: the pair repeats only after 63 rows
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
+MOST_ROWS = 16
+"""Rows of a figure: of more, lines cannot be told apart, and a map of their pairs grows with the square."""
+MOST_PIXELS = 3600  # of a side: a larger figure is drawn with fewer dots an inch
 SETTINGS = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture on every machine
     "font.size": 11.0,
@@ -80,10 +83,11 @@ def count_axis(axes: Axes, counts: Iterable[float]) -> None:
 
 
 def png(figure: Figure) -> bytes:
-    """Render a figure; no software version or time goes into the file."""
+    """Render a figure of at most 3600 pixels a side; no software version or time goes into the file."""
     stream = io.BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
+    dpi = min(150.0, MOST_PIXELS / max(figure.get_size_inches()))
+    figure.savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
     return stream.getvalue()
 
 
