@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alpl.report.drawn.style import house_style, png
+from alpl.report.drawn.style import house_style, png, wrapped
 from alpl.report.read.classes import ClassTable
 
 FIRST, LAST, MARK = "#A9C4DD", "#0072B2", "#222222"
+LETTERS = 36  # of a row's name, a line
 MOST_PANELS, MOST_LINES = 6, 40  # cycles of the gains, and their lines in all panels together
 
 
@@ -29,7 +29,7 @@ def plot_classes(table: ClassTable) -> bytes:
     with house_style():
         width = _width(len(shown))
         titles = [_title(label, min(cycles), max(cycles), table.reference) for label, cycles in table.lines.items()]
-        titles = [textwrap.fill(title, int(10 * width)) for title in titles]  # a wider one would squeeze the axes
+        titles = [wrapped(title, int(10 * width)) for title in titles]  # a wider one would squeeze the axes
         height = 1.3 + 1.5 * number + 0.2 * sum(title.count("\n") for title in titles)
         figure = Figure(figsize=(width, height), layout="constrained")
         panels = figure.subplots(number, 1, squeeze=False, sharex=True, sharey=True)[:, 0]
@@ -65,12 +65,13 @@ def plot_class_gains(table: ClassTable) -> bytes:
     limit = max([float(np.nanmax(np.abs(gain))) for gain in gains.values() if not np.isnan(gain).all()], default=1.0)
     with house_style():
         height = 1.4 + len(cycles) * (0.45 + 0.32 * len(labels))
-        longest = max(len(label) for label in labels)
+        names = [wrapped(label, LETTERS) for label in labels]
+        longest = min(LETTERS, max(len(label) for label in labels))
         figure = Figure(figsize=(_width(len(shown)) + 0.09 * longest, height), layout="constrained")
         panels = figure.subplots(len(cycles), 1, squeeze=False, sharex=True)[:, 0]
         for axes, cycle in zip(panels, cycles, strict=True):
             _map(axes, gains[cycle], limit or 1.0)
-            axes.set_yticks(range(len(labels)), labels)
+            axes.set_yticks(range(len(labels)), names)
             axes.set_title(f"cycle {cycle}", fontsize=11, loc="left")
         panels[-1].set_xticks(range(len(shown)), [table.classes[place] for place in shown], **_tilt(len(shown)))
         figure.suptitle(f"gain over {table.reference} in points of average precision", fontsize=12, x=0.01, ha="left")
