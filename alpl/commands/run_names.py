@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import pickle
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, final
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
-from alpl.commands.sweep import compose_job
+from alpl.commands.sweep import compose_job, set_values, split_values
 from alpl.config.compose import CONF, content_of
 from alpl.errors import ConfigError
-from alpl.preflight.config import check_config
+from alpl.preflight.config import check_config, check_values
 from alpl.runs.run_folder import content_key
+
+Refusal: TypeAlias = ConfigError | HydraException | OmegaConfBaseException
 
 
 def run_path_of(overrides: Sequence[str]) -> Path:
@@ -22,12 +27,67 @@ def run_path_of(overrides: Sequence[str]) -> Path:
     Raises:
         ConfigError, HydraException: the overrides do not compose, or name what is not there.
     """
+    config, choices = _composed(overrides)
+    check_config(config)
+    return run_path(config, choices)
+
+
+def run_paths_of(jobs: Iterable[Sequence[str]]) -> Iterator[Path | Refusal]:
+    """Give what :func:`run_path_of` gives or raises for each of many jobs, in their order.
+
+    Composing takes most of the time. Jobs that differ in plain values only, as the seeds of a row do, are composed
+    once.
+    """
+    shared = _Shared()
+    for job in jobs:
+        try:
+            yield shared.path_of(job) or run_path_of(job)
+        except (ConfigError, HydraException, OmegaConfBaseException) as error:
+            yield error
+
+
+@final
+class _Shared:
+    """Configs that jobs have in common, without their values; arguments that were checked already."""
+
+    def __init__(self) -> None:
+        self._configs: dict[tuple[str, ...], tuple[bytes, Mapping[str, Any]]] = {}
+        self._checked: set[Hashable] = set()
+
+    def path_of(self, job: Sequence[str]) -> Path | None:
+        """Give the folder of a job's run; None where the job says better itself what is wrong with it."""
+        try:
+            common, values = split_values(job)
+            if common not in self._configs:
+                composed, chosen = _composed(common)
+                self._configs[common] = pickle.dumps(composed), chosen
+            shared, choices = self._configs[common]
+            config = pickle.loads(shared)  # a copy, in a quarter of the time that copy.deepcopy takes
+            set_values(config, values)
+            kinds = {value.key_or_group: _kind(value.value()) for value in values}
+            names = (common, *kinds.items())
+            if names in self._checked:  # the arguments' names are those of a job before; their values are others
+                check_values(config)
+            else:
+                check_config(config)
+                self._checked.add(names)
+            return run_path(config, choices)
+        except (ConfigError, HydraException, OmegaConfBaseException):
+            return None
+
+
+def _kind(value: Any) -> tuple[str, str]:
+    """Give what of a value decides whether a config's names are right: its type, and of what is no number itself."""
+    return type(value).__name__, "" if isinstance(value, (bool, int, float)) else str(value)
+
+
+def _composed(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
+    """Compose a job's config without its ``hydra`` node; give what was chosen in each group, too."""
     config = compose_job(overrides)
     choices = dict(config.hydra.runtime.choices)
     with open_dict(config):
         del config["hydra"]
-    check_config(config)
-    return run_path(config, choices)
+    return config, choices
 
 
 def run_path(config: DictConfig, choices: Mapping[str, Any] | None = None) -> Path:

@@ -62,15 +62,13 @@ def status_of(overrides: Sequence[str]) -> list[JobStatus]:
     Raises:
         ConfigError, HydraException: the command itself is refused; a job that is refused has failed.
     """
-    from alpl.commands.run_names import run_path_of
+    from alpl.commands.run_names import run_paths_of
     from alpl.commands.sweep import jobs_of
 
-    found = []
-    for job in jobs_of(overrides):
-        try:
-            folder = run_path_of(job)
-        except (ConfigError, HydraException, OmegaConfBaseException) as error:
-            found.append(JobStatus("failed", None, one_line(error), tuple(job)))
+    found, jobs = [], jobs_of(overrides)
+    for job, folder in zip(jobs, run_paths_of(jobs), strict=True):
+        if not isinstance(folder, Path):
+            found.append(JobStatus("failed", None, one_line(folder), tuple(job)))
             continue
         state, detail = state_of(folder)
         found.append(JobStatus(state, folder, detail, tuple(job), _data_of(folder)))

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, final
 
 from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import ConfigCompositionException, HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -205,6 +207,47 @@ def compose_job(overrides: Sequence[str]) -> DictConfig:
     """
     with composing() as hydra:
         return _compose(hydra, with_default_group(overrides), RunMode.RUN)
+
+
+def split_values(overrides: Sequence[str]) -> tuple[tuple[str, ...], list[Override]]:
+    """Part the overrides of a job into those that decide what is composed, and plain values that are set in it then.
+
+    Values of ``hydra`` and ``paths`` count as the former; so do all where a search path may bring further groups.
+
+    Raises:
+        HydraException: they cannot be parsed.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    common, values = [], []
+    has_own_groups = any("searchpath" in text for text in overrides)
+    for text, override in zip(overrides, OverridesParser.create().parse_overrides(list(overrides)), strict=True):
+        is_plain = override.type is OverrideType.CHANGE and override.package is None and not has_own_groups
+        if is_plain and not _decides(override.key_or_group):
+            values.append(override)
+        else:
+            common.append(text)
+    return tuple(common), values
+
+
+@cache
+def _decides(key: str) -> bool:
+    """Whether what is composed, or where it is put, depends on a key."""
+    if "/" in key or key.partition(".")[0] in ("hydra", "paths"):
+        return True
+    with composing() as hydra:
+        return bool(hydra.config_loader.get_group_options(key))
+
+
+def set_values(config: DictConfig, values: list[Override]) -> None:
+    """Set values in a composed config, as Hydra does after it has composed one.
+
+    Raises:
+        HydraException: there is no such key.
+    """
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    ConfigLoaderImpl._apply_overrides_to_config(values, config)
 
 
 _MULTIRUN = ("-m", "--multirun")

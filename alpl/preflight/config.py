@@ -58,6 +58,17 @@ def check_config(config: DictConfig) -> None:
             raise ConfigError(f"unknown config key {name!r}{_did_you_mean(str(name), TOP_LEVEL)}")
     for name in sorted(OmegaConf.missing_keys(config)):  # it is a set: the first is another in each process
         raise ConfigError(f"{name} must be given, the config leaves it open")
+    check_values(config)
+    check_tasks(config)
+    check_arguments(OmegaConf.to_container(config, resolve=True))
+
+
+def check_values(config: DictConfig) -> None:
+    """Check the numbers and flags of the top level.
+
+    Raises:
+        ConfigError: the first that is refused.
+    """
     for name in ("seed", "num_members"):
         if isinstance(config[name], bool) or not isinstance(config[name], int):
             raise ConfigError(f"{name} must be an int, got {config[name]!r}")
@@ -66,8 +77,6 @@ def check_config(config: DictConfig) -> None:
             raise ConfigError(f"{name} must be true or false, got {config[name]!r}")
     if config.num_threads is not None and not (isinstance(config.num_threads, int) and config.num_threads > 0):
         raise ConfigError(f"num_threads must be null or an int > 0, got {config.num_threads!r}")
-    check_tasks(config)
-    check_arguments(OmegaConf.to_container(config, resolve=True))
 
 
 def check_arguments(node: Any, place: str = "") -> None:

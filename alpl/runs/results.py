@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -183,6 +184,14 @@ class RunResult:
         """The text of ``pool.csv`` of cycle 0, equal for runs that began with the same labels; None where it lacks."""
         path = self._cycle_folder(0) / "pool.csv"
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
+
+    @property
+    def dates(self) -> tuple[str, str] | None:
+        """First and last day of ``run.log`` (``2026-01-31``, local time); None where it tells none."""
+        path = self.folder / "run.log"
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        days = re.findall(r"^\d{4}-\d\d-\d\d", text, re.MULTILINE)
+        return (days[0], days[-1]) if days else None
 
     def _cycle_folder(self, cycle: int) -> Path:
         return self.folder / f"cycle_{cycle:02d}"

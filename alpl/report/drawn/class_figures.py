@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alpl.report.drawn.style import house_style, png
+from alpl.report.drawn.style import house_style, png, wrapped
 from alpl.report.read.classes import ClassTable
 
 FIRST, LAST, MARK = "#A9C4DD", "#0072B2", "#222222"
-MOST_PANELS = 6  # cycles of the gains
+LETTERS = 36  # of a row's name, a line
+MOST_PANELS, MOST_LINES = 6, 40  # cycles of the gains, and their lines in all panels together
 
 
 def plot_classes(table: ClassTable) -> bytes:
@@ -29,7 +29,7 @@ def plot_classes(table: ClassTable) -> bytes:
     with house_style():
         width = _width(len(shown))
         titles = [_title(label, min(cycles), max(cycles), table.reference) for label, cycles in table.lines.items()]
-        titles = [textwrap.fill(title, int(10 * width)) for title in titles]  # a wider one would squeeze the axes
+        titles = [wrapped(title, int(10 * width)) for title in titles]  # a wider one would squeeze the axes
         height = 1.3 + 1.5 * number + 0.2 * sum(title.count("\n") for title in titles)
         figure = Figure(figsize=(width, height), layout="constrained")
         panels = figure.subplots(number, 1, squeeze=False, sharex=True, sharey=True)[:, 0]
@@ -49,7 +49,7 @@ def plot_classes(table: ClassTable) -> bytes:
 def plot_class_gains(table: ClassTable) -> bytes:
     """Draw Fig. 6 of Elezi et al.: what each row gains over the reference in each class, a panel a cycle.
 
-    Of more than 6 cycles some between the first and the last are left out.
+    Of more than 6 cycles some between the first and the last are left out; of more than 2 where rows are many.
 
     Returns:
         The PNG file.
@@ -57,20 +57,21 @@ def plot_class_gains(table: ClassTable) -> bytes:
     Raises:
         ValueError: no row but the reference came as far as a cycle of the reference.
     """
-    cycles = _spread(table.gain_cycles)
+    labels, shown = [label for label in table.lines if label != table.reference], table.shown
+    cycles = _spread(table.gain_cycles, max(2, min(MOST_PANELS, MOST_LINES // max(1, len(labels)))))
     if not cycles:
         raise ValueError(f"table must have a row beside {table.reference}, got none")
-    labels, shown = [label for label in table.lines if label != table.reference], table.shown
     gains = {cycle: np.stack([_gain(table, label, cycle)[shown] for label in labels]) for cycle in cycles}
     limit = max([float(np.nanmax(np.abs(gain))) for gain in gains.values() if not np.isnan(gain).all()], default=1.0)
     with house_style():
         height = 1.4 + len(cycles) * (0.45 + 0.32 * len(labels))
-        longest = max(len(label) for label in labels)
+        names = [wrapped(label, LETTERS) for label in labels]
+        longest = min(LETTERS, max(len(label) for label in labels))
         figure = Figure(figsize=(_width(len(shown)) + 0.09 * longest, height), layout="constrained")
         panels = figure.subplots(len(cycles), 1, squeeze=False, sharex=True)[:, 0]
         for axes, cycle in zip(panels, cycles, strict=True):
             _map(axes, gains[cycle], limit or 1.0)
-            axes.set_yticks(range(len(labels)), labels)
+            axes.set_yticks(range(len(labels)), names)
             axes.set_title(f"cycle {cycle}", fontsize=11, loc="left")
         panels[-1].set_xticks(range(len(shown)), [table.classes[place] for place in shown], **_tilt(len(shown)))
         figure.suptitle(f"gain over {table.reference} in points of average precision", fontsize=12, x=0.01, ha="left")
@@ -103,8 +104,8 @@ def _gain(table: ClassTable, label: str, cycle: int) -> np.ndarray:
     return np.full(len(table.classes), np.nan) if gain is None else gain
 
 
-def _spread(cycles: Sequence[int]) -> list[int]:
-    places = np.unique(np.rint(np.linspace(0, len(cycles) - 1, min(len(cycles), MOST_PANELS))).astype(int))
+def _spread(cycles: Sequence[int], most: int) -> list[int]:
+    places = np.unique(np.rint(np.linspace(0, len(cycles) - 1, min(len(cycles), most))).astype(int))
     return [cycles[place] for place in places]
 
 

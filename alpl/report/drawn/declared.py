@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
@@ -150,8 +150,7 @@ def _caption(function: Callable[..., Drawn], given: Mapping[str, Any]) -> Captio
         told = (inspect.getdoc(function) or function.__name__).split("\n")[0]
         caption = Caption(alt=f"{told.replace('{', '(').replace('}', ')')} ({{data}})")
     text = str(given.get("text") or caption.text)
-    heading = str(given.get("title") or caption.heading)
-    return Caption(caption.alt, heading, text, caption.is_wide, caption.is_folded)
+    return replace(caption, heading=str(given.get("title") or caption.heading), text=text)
 
 
 def _names(place: str, given: Any) -> tuple[str, ...] | None:

@@ -16,13 +16,14 @@ from matplotlib.figure import Figure
 
 from alpl.errors import DataError
 from alpl.machine.files import read_array
-from alpl.report.drawn.style import COLORS, house_style, png
+from alpl.report.drawn.style import COLORS, house_style, png, wrapped
 from alpl.report.read.aggregate import Variant
 
 MOST_QUERIED = 300  # of a row: the first of its choice, so that a figure of ten rows takes seconds
 MOST_OTHERS = 1500
 LEAST_IMAGES = 10  # fewer have no shape
 PERPLEXITY = 30.0  # scikit-learn's and van der Maaten's default
+LETTERS = 34  # of a title, a line
 PALE = "#B9C2CA"
 
 
@@ -114,7 +115,7 @@ def plot_embedding(title: str, groups: Sequence[Mapping[str, Recording]]) -> byt
             for (label, one), (place, axes) in zip(group.items(), left, strict=False):
                 _draw(axes, places, index, one, COLORS[place % len(COLORS)])
                 model = f", model {letter + 1}" if len(groups) > 1 else ""
-                axes.set_title(f"{label}{model}", fontsize=11)
+                axes.set_title(wrapped(f"{label}{model}", LETTERS), fontsize=11)
         return png(figure)
 
 

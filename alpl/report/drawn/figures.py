@@ -48,7 +48,9 @@ def draw_all(material: Material, declared: Sequence[Declared]) -> list[FigureFil
     """
     drawn: list[FigureFile] = []
     taken: set[str] = set()
-    for first, one, part in _parts(material, declared):
+    for first, one, whole in _parts(material, declared):
+        part = whole.most(one.caption.most, by_row=one.caption.counts_rows)
+        left_out = _left_out(whole, part, one)
         result = one.function(part, **one.arguments)
         pictures = result if isinstance(result, Mapping) else {"": result}
         for row, png in pictures.items():
@@ -56,9 +58,27 @@ def draw_all(material: Material, declared: Sequence[Declared]) -> list[FigureFil
                 words = {"data": part.data, "row": row}
                 name = _free(slug(one.name, part.data, *([row] if row else [])), taken)
                 about = one.caption
-                alt, heading, text = (_filled(told, words) for told in (about.alt, about.heading, about.text))
+                texts = (
+                    about.alt,
+                    about.heading,
+                    " ".join(filter(None, (about.text, about.of_paper if part.paper else "", left_out))),
+                )
+                alt, heading, text = (_filled(told, words) for told in texts)
                 drawn.append(FigureFile(name, first, one.name, alt, png, heading, text, about.is_wide, about.is_folded))
     return drawn
+
+
+def _left_out(whole: Material, part: Material, one: Declared) -> str:
+    """Say how many of the rows a figure has no place for, and where they are; empty where it shows all."""
+    if part is whole:
+        return ""
+    by_row = one.caption.counts_rows
+    all_, shown = (len({v.row if by_row else v.label for v in material.variants}) for material in (whole, part))
+    where = f"; {one.caption.numbers} has all" if one.caption.numbers else ""
+    return (
+        f"Of {all_} rows the {shown} that lead are shown: the reference, training on all data, and the best by the "
+        f"last value of the curve; {all_ - shown} are left out{where}."
+    )
 
 
 def unknown_rows(material: Material, declared: Sequence[Declared]) -> list[str]:

@@ -15,10 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alpl.errors import DataError
-from alpl.report.drawn.style import house_style, png
+from alpl.report.drawn.style import house_style, png, wrapped
 from alpl.report.read.aggregate import Variant, mean_std
 from alpl.report.read.selections import Selections, read_selections
 from alpl.report.read.tables import csv_text
+
+LETTERS = 36  # of a name, a line
 
 
 @final
@@ -131,7 +133,7 @@ def plot_overlaps(table: OverlapTable) -> bytes:
     """
     cycles, number = sorted({0, table.last_cycle}), len(table.labels)
     with house_style():
-        side = 0.62 * number + 0.085 * max(len(label) for label in table.labels)
+        side = 0.62 * number + 0.085 * min(LETTERS, max(len(label) for label in table.labels))
         figure = Figure(figsize=(max(4.2, side) * len(cycles), 1.1 + side), layout="constrained")
         for axes, cycle in zip(figure.subplots(1, len(cycles), squeeze=False)[0], cycles, strict=True):
             _map(axes, table, cycle)
@@ -154,8 +156,9 @@ def _map(axes: Axes, table: OverlapTable, cycle: int) -> None:
             axes.text(
                 column, line, f"{value:.{0 if value >= 10 else 1}f}", ha="center", va="center", fontsize=10, color=color
             )
-    axes.set_xticks(range(number), table.labels, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(number), table.labels)
+    names = [wrapped(label, LETTERS) for label in table.labels]
+    axes.set_xticks(range(number), names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(number), names)
     axes.grid(visible=False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

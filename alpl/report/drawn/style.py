@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ from matplotlib.ticker import MaxNLocator
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#333333")
 # nine markers and seven colors: the pair repeats only after 63 rows
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
+MOST_ROWS = 16
+"""Rows of a figure: of more, lines cannot be told apart, and a map of their pairs grows with the square."""
+LEGEND_LETTERS = 70  # fit below the axes of a figure of the usual width
+MOST_PIXELS = 3600  # of a side: a larger figure is drawn with fewer dots an inch
 SETTINGS = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture on every machine
     "font.size": 11.0,
@@ -59,12 +64,23 @@ def line_styles(labels: Iterable[str]) -> dict[str, LineStyle]:
     return {label: LineStyle(COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)]) for i, label in distinct}
 
 
+def wrapped(label: str, letters: int) -> str:
+    r"""Break a name into lines of at most so many letters: a longer one would be cut off, or squeeze the axes.
+
+    >>> wrapped("entropy (lr=0.1, momentum=0.9)", 20)
+    'entropy (lr=0.1,\nmomentum=0.9)'
+    """
+    return textwrap.fill(label, letters)
+
+
 def legend_below(figure: Figure, axes: Axes) -> None:
     """Put the legend under the axes, where it can hide nothing."""
-    handles, labels = axes.get_legend_handles_labels()
-    longest = max((len(label) for label in labels), default=0)
+    handles, names = axes.get_legend_handles_labels()
+    labels = [wrapped(name, LEGEND_LETTERS) for name in names]
+    longest = max((len(line) for label in labels for line in label.split("\n")), default=0)
     columns = max(1, min(3, len(labels), 80 // (longest + 7)))  # about 80 letters fit side by side
-    height = figure.get_figheight() + 0.24 * -(-len(labels) // columns)  # the axes keep their own height
+    lines = -(-sum(label.count("\n") + 1 for label in labels) // columns)
+    height = figure.get_figheight() + 0.24 * lines  # the axes keep their own height
     figure.set_figheight(height)
     figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
@@ -80,10 +96,11 @@ def count_axis(axes: Axes, counts: Iterable[float]) -> None:
 
 
 def png(figure: Figure) -> bytes:
-    """Render a figure; no software version or time goes into the file."""
+    """Render a figure of at most 3600 pixels a side; no software version or time goes into the file."""
     stream = io.BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
+    dpi = min(150.0, MOST_PIXELS / max(figure.get_size_inches()))
+    figure.savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
     return stream.getvalue()
 
 

@@ -1,10 +1,12 @@
-"""The page: one HTML file that holds everything, runs no script and asks nobody for anything."""
+"""The page: one HTML file that holds everything, asks nobody for anything, and runs one script, which is its own."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,20 +15,25 @@ from typing import Any, final
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from alpl.report.drawn.figures import FigureFile
 from alpl.report.drawn.gallery import GalleryPart
 from alpl.report.drawn.pseudo_labels import pseudo_points
 from alpl.report.judged.acquisitions import AcquisitionTable
+from alpl.report.judged.best import RULE as BOLD
+from alpl.report.judged.best import is_best
 from alpl.report.judged.comparison import Comparison
 from alpl.report.judged.cost import CostTable
 from alpl.report.judged.network_cost import NetworkCosts
+from alpl.report.judged.result import results
 from alpl.report.judged.verdict import RULE
 from alpl.report.page.acquisition_text import EXPLANATION, acquisition_title, head_of, shown
 from alpl.report.page.network_cost_text import cost_sheet
 from alpl.report.read.aggregate import STAGES, Variant, seconds
 from alpl.report.read.classes import ClassTable
 from alpl.report.read.data_sets import about_data
+from alpl.report.read.facts import facts
 from alpl.report.read.partial import seeds_text
 from alpl.report.read.tables import EMPTY, WideTable, metric_title, number
 from alpl.runs.results import RunResult
@@ -86,11 +93,19 @@ def render(table: str, contents: Contents, out: Path) -> str:
     runs = contents.runs
     variants = [variant for one in contents.tables for variant in one.variants]
     stages = _stages(variants)
-    return environment.get_template("page.html.j2").render(
+    script = (Path(__file__).parent / "runs.js").read_text(encoding="utf-8")
+    labels = {run.folder: variant.label for variant in variants if not variant.is_derived for run in variant.runs}
+    page = environment.get_template("page.html.j2").render(
         table=table,
+        results=results(contents.acquisitions),
+        facts=facts(runs),
+        bold_rule=BOLD,
+        is_best=is_best,
+        script=Markup(script),
+        script_hash=f"sha256-{_base64(hashlib.sha256(script.encode()).digest())}",
         contents=contents,
         status=Counter(run.status for run in runs),
-        runs=[(run, _link(run.folder, out)) for run in runs],
+        runs=[(run, _link(run.folder, out), labels.get(run.folder, run.row)) for run in runs],
         rows=list(dict.fromkeys(variant.label for variant in variants)),
         data=about_data(runs, (one.data for one in contents.tables)),
         seeds=sorted({run.seed for run in runs}),
@@ -103,6 +118,16 @@ def render(table: str, contents: Contents, out: Path) -> str:
         acquisitions=[(one.data, acquisition_title(one), head_of(one), shown(one)) for one in contents.acquisitions],
         acquisition_explanation=EXPLANATION,
     )
+    return _with_contents(page)
+
+
+def _with_contents(page: str) -> str:
+    """Give every heading a name, and the list of them its place."""
+    heads = re.findall(r"<h2>(.*?)</h2>", page)
+    for place, head in enumerate(heads, 1):
+        page = page.replace(f"<h2>{head}</h2>", f'<h2 id="part{place}">{head}</h2>', 1)
+    links = "".join(f'<li><a href="#part{place}">{head}</a></li>' for place, head in enumerate(heads, 1))
+    return page.replace("<!-- contents -->", f"<ul>{links}</ul>", 1)
 
 
 def _percent(value: float | None) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
+from alpl.report.judged.best import is_best
 from alpl.report.judged.comparison import Cell, Comparison, Line
 from alpl.report.read.partial import seeds_text
 from alpl.report.read.tables import EMPTY, LOW, WideTable, format_mean, metric_title, number
@@ -52,7 +53,7 @@ class Sheet:
 
 
 def wide_sheet(table: WideTable) -> Sheet:
-    """Ours by the number of labeled images, the best mean of each column marked."""
+    """Ours by the number of labeled images; the best of a column is marked where it can be told from the others."""
     if table.metric is None:
         return Sheet(f"{table.data}: no cycle is finished yet", ("acquisition", "seeds"), ())
     head = ("acquisition", *(number(labeled) for labeled in table.columns), "seeds")
@@ -60,7 +61,7 @@ def wide_sheet(table: WideTable) -> Sheet:
     lines = tuple(
         (
             Entry(variant.label),
-            *(Entry(table.text(line, place), table.is_best(line, place)) for place in places),
+            *(Entry(table.text(line, place), is_best(table, line, place)) for place in places),
             Entry(seeds_text(variant)),
         )
         for line, variant in enumerate(table.variants)

@@ -11,11 +11,11 @@ from alpl.machine.files import whole_file, write_text
 from alpl.report.drawn.declared import declared_figures
 from alpl.report.drawn.figures import draw_all, unknown_rows
 from alpl.report.drawn.gallery import galleries
-from alpl.report.drawn.material import Material
+from alpl.report.drawn.material import Material, leading
 from alpl.report.drawn.overlap import OverlapTable, overlap_csv, overlap_tables
 from alpl.report.drawn.paper_overlap import compare_overlaps
 from alpl.report.drawn.pseudo_labels import pseudo_csv, pseudo_points
-from alpl.report.drawn.style import line_styles
+from alpl.report.drawn.style import MOST_ROWS, line_styles
 from alpl.report.judged.acquisitions import acquisition_tables
 from alpl.report.judged.beside import compare
 from alpl.report.judged.comparison import Comparison, paper_csv
@@ -67,9 +67,10 @@ def write_report(table: str, runs: Sequence[RunResult], out: Path, experiments: 
     overlaps, costs = overlap_tables(variants, notes), cost_tables(wide_tables(variants, about.metric))
     comparisons, printed = _beside(about, lines, overlaps, experiments, notes)
     values = [] if about.gain_over else [one for one in comparisons if one.is_main]
-    # all data is a dotted level and comes last, so that it takes no color from the others
-    styles = line_styles(variant.label for variant in sorted(lines, key=lambda one: one.is_all_data))
-    material = Material(tuple(tables), styles, tuple(classes), tuple(overlaps), tuple(values), notes)
+    styles = line_styles(_styled(lines, tables, about.reference))
+    material = Material(
+        tuple(tables), styles, tuple(classes), tuple(overlaps), tuple(values), notes, reference=about.reference
+    )
     notes += unknown_rows(material, declared) if about.figures is not None else []
     figures = draw_all(material, declared)
     parts = galleries(variants, notes)
@@ -106,6 +107,16 @@ def summary(runs: Sequence[RunResult]) -> str:
     """
     tables = sorted({run.table for run in runs})
     return "\n\n".join(_summary(table, _of_table(table, runs)) for table in tables)
+
+
+def _styled(lines: Sequence[Variant], tables: Sequence[WideTable], reference: str | None) -> list[str]:
+    """Order the labels for their looks: those that figures show first, as looks repeat.
+
+    All data is a dotted level and comes last, so that it takes no color from the others.
+    """
+    shown = {label for table in tables for label in leading([table], reference)[:MOST_ROWS]}
+    order = sorted(lines, key=lambda one: (one.is_all_data, one.label not in shown))
+    return [variant.label for variant in order]
 
 
 def _texts(contents: Contents, variants: Sequence[Variant], overlaps: Sequence[OverlapTable]) -> dict[str, str]:

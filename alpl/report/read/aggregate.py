@@ -12,6 +12,7 @@ from alpl.runs.results import RunResult
 
 STAGES = ("fit", "test", "predict", "select")
 MAX_LEAVES = 3  # config leaves that a label names; more would not fit into a table
+MAX_LETTERS = 24  # of the value of a leaf
 Leaf: TypeAlias = tuple[str, str]
 
 
@@ -175,11 +176,25 @@ def _labels(groups: Sequence[Sequence[RunResult]]) -> list[str]:
     leaves = [dict(config_leaves(members[0].config)) for members in groups]
     paths = dict.fromkeys(path for one in leaves for path in one)
     differing = [path for path in paths if len({one.get(path) for one in leaves}) > 1][:MAX_LEAVES]
-    named = [", ".join(f"{path}={one.get(path, 'absent')}" for path in differing) for one in leaves]
+    names = _short_paths(differing)
+    named = [
+        ", ".join(f"{names[path]}={_short_value(one.get(path, 'absent'))}" for path in differing) for one in leaves
+    ]
     if len(set(named)) < len(named):  # equal in the leaves that fit: the hash always tells them apart
         hashes = (members[0].variant[:8] for members in groups)
         named = [f"{name}, {short}" if name else short for name, short in zip(named, hashes, strict=True)]
     return [f"{row} ({name})" for name in named]
+
+
+def _short_paths(paths: Sequence[str]) -> dict[str, str]:
+    """Give path -> its last part, or itself where two end alike."""
+    ends = [path.rpartition(".")[2] for path in paths]
+    return {path: end if ends.count(end) == 1 else path for path, end in zip(paths, ends, strict=True)}
+
+
+def _short_value(value: str) -> str:
+    """Give the beginning of a value that is too long for a label; a hash tells apart what begins alike."""
+    return value if len(value) <= MAX_LETTERS else value[: MAX_LETTERS - 1] + "…"
 
 
 def config_leaves(config: Any, path: str = "") -> list[Leaf]:

@@ -31,8 +31,8 @@ def cells(tmp_path_factory):
 def test_the_papers_rows_come_in_its_order_then_ours(cells):
     assert list(cells) == [
         ("All data", "all_data"),
-        ("Dispersion", "dispersion (model.optimizer.lr=0.02)"),
-        ("Dispersion", "dispersion (model.optimizer.lr=0.1)"),
+        ("Dispersion", "dispersion (lr=0.02)"),
+        ("Dispersion", "dispersion (lr=0.1)"),
         ("CoreSet", ""),
         ("VAAL", ""),
         ("Random sampling", "random"),
@@ -50,7 +50,7 @@ def test_ours_is_the_last_cycle_in_the_papers_unit(cells):
     assert cell.ours_text.startswith(f"{mean:.2f} ± ") and cell.ours_text.endswith("(n=3)")
     assert cell.difference_text == f"{mean - 87.65:+.2f}"
     assert (cell.paper_text, cell.column) == ("87.65", "Digits acc")
-    assert cells["Dispersion", "dispersion (model.optimizer.lr=0.02)"]["digits"].paper_text == "90.74 ± 0.31"
+    assert cells["Dispersion", "dispersion (lr=0.02)"]["digits"].paper_text == "90.74 ± 0.31"
 
 
 def test_what_there_is_not_says_why(cells):

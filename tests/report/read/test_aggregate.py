@@ -6,6 +6,7 @@ from fake_runs import accuracy, make_run
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alpl.machine.files import read_json, write_json
 from alpl.report.read.aggregate import group, mean_std, primary_metric, seconds
 from alpl.runs.results import find_runs
 
@@ -63,8 +64,8 @@ def test_variants_of_one_row_are_told_apart_by_the_leaves_that_differ(tmp_path):
     make_run(tmp_path, "t", "random")
     variants = group(find_runs([tmp_path]))
     assert [(v.data, v.label, len(v.runs)) for v in variants] == [
-        ("digits", "dispersion (model.optimizer.lr=0.02)", 2),
-        ("digits", "dispersion (model.optimizer.lr=0.1)", 1),
+        ("digits", "dispersion (lr=0.02)", 2),
+        ("digits", "dispersion (lr=0.1)", 1),
         ("digits", "random", 1),
         ("letters", "dispersion", 1),
     ]
@@ -93,3 +94,22 @@ def test_seconds_are_means_in_the_order_of_the_loop(tmp_path):
     found = seconds(variant)
     assert list(found)[:5] == [(0, "fit"), (0, "test"), (0, "predict"), (0, "select"), (1, "fit")]
     assert found[0, "predict"] == (3 * (0.5 + 1.0) / 2, 2)
+
+
+def test_labels_name_leaves_in_few_letters(tmp_path):
+    for number in (1, 2):
+        folder = make_run(tmp_path, "t", "random", lr=number)
+        about = read_json(folder / "run.json")
+        write_json(folder / "run.json", about | {"config": {"one": {"kind": f"{'a' * 40}{number}"}}})
+    variants = group(find_runs([tmp_path]))
+    hashes = [variant.runs[0].variant[:8] for variant in variants]
+    assert [v.label for v in variants] == [f"random (kind={'a' * 23}…, {one})" for one in sorted(hashes)]
+
+
+def test_labels_name_leaves_that_end_alike_in_full(tmp_path):
+    for first, second in ((1, 2), (2, 3)):
+        folder = make_run(tmp_path, "t", "random", lr=first)
+        about = read_json(folder / "run.json")
+        write_json(folder / "run.json", about | {"config": {"one": {"lr": first}, "two": {"lr": second}}})
+    labels = [variant.label for variant in group(find_runs([tmp_path]))]
+    assert labels == ["random (one.lr=1, two.lr=2)", "random (one.lr=2, two.lr=3)"]

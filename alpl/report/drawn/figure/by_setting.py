@@ -11,7 +11,8 @@ from alpl.report.read.cycles import at_cycle
 from alpl.report.read.split import setting_of
 from alpl.report.read.tables import metric_title, scale_of
 
-CAPTION = Caption(alt="The metric on {data} against a setting, one line a row")
+CAPTION = Caption(alt="The metric on {data} against a setting, one line a row", numbers="table.csv", counts_rows=True)
+MOST_VALUES = 12  # more do not fit below the axis
 
 
 def draw(material: Material, *, key: str, cycle: int | str = "last") -> bytes | None:
@@ -34,14 +35,13 @@ def draw(material: Material, *, key: str, cycle: int | str = "last") -> bytes | 
         figure = Figure(figsize=(6.6, 4.2), layout="constrained")
         axes = figure.add_subplot()
         for row, points in rows.items():
-            places = [place for place, value in enumerate(values) if value in points]
-            means = [scale * points[values[place]].mean for place in places]
-            stds = [scale * (points[values[place]].std or 0.0) for place in places]
+            there = [place for place, value in enumerate(values) if value in points]
+            means = [scale * points[values[place]].mean for place in there]
+            stds = [scale * (points[values[place]].std or 0.0) for place in there]
             look = styles[row]
-            axes.errorbar(
-                places, means, stds, color=look.color, marker=look.marker, linewidth=1.8, capsize=2, label=row
-            )
-        axes.set_xticks(range(len(values)), values)
+            axes.errorbar(there, means, stds, color=look.color, marker=look.marker, linewidth=1.8, capsize=2, label=row)
+        places = range(0, len(values), -(-len(values) // MOST_VALUES))
+        axes.set_xticks(places, [values[place] for place in places])
         axes.set(xlabel=key, ylabel=metric_title(metric), title=material.data)
         legend_below(figure, axes)
         return png(figure)

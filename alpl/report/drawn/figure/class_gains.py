@@ -8,7 +8,11 @@ from alpl.report.drawn.class_figures import plot_class_gains
 from alpl.report.drawn.material import Caption, Material
 from alpl.report.read.classes import MOST_CLASSES
 
-CAPTION = Caption(alt="Gain of each row over the reference in each class of {data}, cycle by cycle", is_wide=True)
+CAPTION = Caption(
+    alt="Gain of each row over the reference in each class of {data}, cycle by cycle",
+    is_wide=True,
+    numbers="classes.csv",
+)
 
 
 def draw(material: Material, *, most_classes: int = MOST_CLASSES) -> bytes | None:

@@ -14,6 +14,7 @@ CAPTION = Caption(
     text="Where there are too many classes, those that the reference is best and worst at after its last cycle; "
     "classes.csv holds all.",
     is_wide=True,
+    numbers="classes.csv",
 )
 
 

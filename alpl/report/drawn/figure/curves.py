@@ -9,8 +9,9 @@ from alpl.report.drawn.material import Caption, Material
 
 CAPTION = Caption(
     alt="Learning curves on {data}: the metric against the number of labeled images",
-    text="Bands: one standard deviation over the seeds. Dashed, with hollow marks: the paper's numbers of the row of "
-    "that color, where it prints them. Dotted: training on all images.",
+    text="Bands: one standard deviation over the seeds. Dotted: training on all images.",
+    of_paper="Dashed, with hollow marks: the paper's numbers of the row of that color, where it prints them.",
+    numbers="table.csv",
 )
 
 

@@ -15,6 +15,7 @@ CAPTION = Caption(
     f"{MIN_IMAGES} images.",
     is_wide=True,
     is_folded=True,
+    most=6,  # a picture each
 )
 
 

@@ -12,6 +12,7 @@ CAPTION = Caption(
     "where budgets differ), mean over the seeds. The first query is made from the same images, maybe with other "
     "models. By chance: what two random draws of these sizes have in common.",
     is_wide=True,
+    numbers="overlap.csv",
 )
 
 
