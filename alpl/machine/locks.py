@@ -36,7 +36,7 @@ class FileLock:
         Raises:
             OSError: the file cannot be written to, or its file system has no locks (Lustre mounted without ``flock``).
         """
-        stream = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+", encoding="utf-8")
+        stream = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+", encoding="utf-8", errors="replace")
         self.holder = stream.read().strip()
         try:
             fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
