@@ -20,6 +20,15 @@ def run_path_of(overrides: Sequence[str]) -> Path:
     """Give the folder of the run that ``alpl <overrides>`` makes or has made, without running it.
 
     Raises:
+        ConfigError, HydraException: see :func:`run_of`.
+    """
+    return run_of(overrides)[0]
+
+
+def run_of(overrides: Sequence[str]) -> tuple[Path, dict[str, Any]]:
+    """Give the same folder, and what its key is made of.
+
+    Raises:
         ConfigError, HydraException: the overrides do not compose, or name what is not there.
     """
     config = compose_job(overrides)
@@ -27,7 +36,7 @@ def run_path_of(overrides: Sequence[str]) -> Path:
     with open_dict(config):
         del config["hydra"]
     check_config(config)
-    return run_path(config, choices)
+    return run_path(config, choices), content_of(config)
 
 
 def run_path(config: DictConfig, choices: Mapping[str, Any] | None = None) -> Path:
@@ -49,7 +58,7 @@ def names_of(config: DictConfig, choices: Mapping[str, Any] | None = None) -> di
     data = str(choices.get("data", "data"))
     row = config.row or choices.get("method") or _acquisition_name(config, str(choices.get("acquisition", "row")))
     names = {"table": str(config.table or data), "row": str(row), "data": data}
-    for name in ("table", "row"):
+    for name in names:
         if Path(names[name]).is_absolute() or ".." in Path(names[name]).parts:
             raise ConfigError(
                 f"{name} must be a name, as a folder below paths.runs is called by it, got {names[name]!r}"
