@@ -98,7 +98,8 @@ class Context:
         """The posterior of the unlabeled images, one each; asserts that it was asked for.
 
         Raises:
-            ValueError: images have several instances, or none; their values must be reduced to one an image.
+            ValueError: images have several instances, or none: their values must be reduced to one an image; or see
+                :meth:`alpl.predictions.Posterior.checked`.
         """
         assert self.predictions.posterior is not None, "the acquisition must declare Need.POSTERIOR"
         return self._one_each(self.predictions.posterior)
@@ -120,7 +121,7 @@ class Context:
                 f"predictions must hold one instance an image, got {len(row)} for {self.predictions.num_images}: "
                 "detections need an acquisition over objects, such as detection_entropy"
             )
-        return posterior
+        return posterior.checked()
 
 
 @final

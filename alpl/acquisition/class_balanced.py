@@ -115,7 +115,7 @@ def _class_shares(context: Context) -> Tensor:
     assert predictions.posterior is not None, "Need.POSTERIOR was declared"
     if len(predictions.row) == predictions.num_images and bool((predictions.row.diff() == 1).all()):
         return context.posterior.probs.cpu()
-    foreground = predictions.posterior.foreground.double().cpu()
+    foreground = predictions.posterior.checked().foreground.double().cpu()
     shares = foreground.new_zeros(predictions.num_images, foreground.shape[1])
     shares.index_add_(0, predictions.row.cpu(), foreground)
     return shares / shares.sum(1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)

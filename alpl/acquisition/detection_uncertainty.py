@@ -51,7 +51,7 @@ def normalized_entropy(posterior: Posterior) -> Tensor:
     """
     num_outputs = posterior.probs.shape[-1]
     largest = num_outputs * math.log(2) if posterior.form is Form.SIGMOID else math.log(num_outputs)
-    return posterior.entropy() / (largest or 1.0)
+    return posterior.checked().entropy() / (largest or 1.0)
 
 
 @final

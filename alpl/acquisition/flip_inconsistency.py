@@ -42,7 +42,7 @@ def inconsistency(views: Posterior) -> Tensor:
         ``Float[I]``, >= 0.
 
     Raises:
-        ValueError: there are not two views.
+        ValueError: there are not two views, or they are no probabilities.
 
     >>> inconsistency(Posterior(torch.tensor([[[0.5, 0.5]], [[0.25, 0.75]]])))
     tensor([0.1373])
@@ -50,6 +50,7 @@ def inconsistency(views: Posterior) -> Tensor:
     probs = views.probs
     if probs.ndim != 3 or len(probs) != 2:
         raise ValueError(f"views must be [2 I C], the image and its flip, got shape {list(probs.shape)}")
+    views.checked()
     divergence = _products(probs)
     if views.form is Form.SIGMOID:
         divergence = divergence + _products(1 - probs)

@@ -114,7 +114,7 @@ class KlMatching(AbstractImageSimilarity):
     def __call__(self, predictions: Predictions) -> Tensor:
         """See the base class; all outputs count, the background too."""
         assert predictions.posterior is not None, "Need.POSTERIOR was declared"
-        objects = _objects(predictions, predictions.posterior.probs, self.score_thresh, self.any_class)
+        objects = _objects(predictions, predictions.posterior.checked().probs, self.score_thresh, self.any_class)
         return ccms(objects, self.match, empty=self.empty, memory_limit=self.memory_limit)
 
 

@@ -33,13 +33,13 @@ def class_probabilities(predictions: Predictions) -> Tensor:
     A chunk at a time, as posteriors may lie on the disk.
 
     Raises:
-        ValueError: the predictions have no labels.
+        ValueError: the predictions have no labels, or no probabilities.
     """
     posterior, labels = predictions.posterior, predictions.labels
     assert posterior is not None, "Need.POSTERIOR was declared"
     if labels is None:
         raise ValueError("predictions must have labels where of=class or of=auto, got none")
-    foreground = posterior.foreground
-    single = torch.promote_types(foreground.dtype, torch.float32)
-    parts = zip(foreground.split(CHUNK), labels.split(CHUNK), strict=True)
+    single = torch.promote_types(posterior.probs.dtype, torch.float32)
+    chunks = [Posterior(part, posterior.form).checked().foreground for part in posterior.probs.split(CHUNK)]
+    parts = zip(chunks, labels.split(CHUNK), strict=True)
     return torch.cat([part.gather(-1, label[:, None]).squeeze(-1).to(single) for part, label in parts])

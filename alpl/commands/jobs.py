@@ -7,21 +7,15 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
-from alpl.commands.messages import one_line
+from alpl.commands.messages import told
 from alpl.errors import ConfigError
 
 
 def cli(arguments: Sequence[str] | None = None) -> None:
     """Run the command; exit with 2 and one line where the overrides are refused."""
     options = _parser().parse_intermixed_args(arguments)
-    try:
+    with told("alpl-jobs"):
         _run(options)
-    except (ConfigError, HydraException, OmegaConfBaseException) as error:
-        print(f"alpl-jobs: {one_line(error)}", file=sys.stderr)
-        raise SystemExit(2) from None
 
 
 def left(overrides: Sequence[str]) -> list[int]:

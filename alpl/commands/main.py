@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
+from importlib import metadata
 from pathlib import Path
 
 import hydra
@@ -19,8 +20,10 @@ from omegaconf.errors import OmegaConfBaseException
 from alpl.commands.messages import USER_ERRORS, let_errors_through, one_line, refuse, wants_traces
 from alpl.commands.run_names import run_path
 from alpl.commands.sweep import Outcome, clearer, end_broken_sweep, in_sweep, job_number, write_outcome
-from alpl.config.compose import CONF, register_experiments, with_default_group
+from alpl.config.compose import CONF, for_hydra, register_experiments
+from alpl.errors import ConfigError
 from alpl.machine.progress import quiet_libraries
+from alpl.preflight.replaced import settle
 from alpl.runs.run_folder import not_writable
 
 
@@ -32,9 +35,12 @@ def cli() -> None:
     try:
         let_errors_through()
         register_experiments()
-        sys.argv[1:] = with_default_group(sys.argv[1:])
+        if "--version" in sys.argv[1:]:
+            print(versions())
+            return
+        sys.argv[1:] = for_hydra(sys.argv[1:])
         run()
-    except (HydraException, OmegaConfBaseException) as error:
+    except (ConfigError, HydraException, OmegaConfBaseException) as error:
         refuse(clearer(error, sys.argv[1:]))
     except OSError as error:  # hydra could not make its folder, which lies below paths.runs
         refuse(not_writable(error, Path(error.filename)) if error.filename else error)
@@ -74,7 +80,14 @@ def _run_job(config: DictConfig) -> None:
     write_outcome(Outcome(job_number(), folder, fault))
 
 
+def versions() -> str:
+    """Give the versions that a report of a fault should name, a line each."""
+    return "\n".join(f"{name} {metadata.version(name)}" for name in ("alpl", "torch", "lightning", "hydra-core"))
+
+
 def _run(config: DictConfig) -> None:
+    if HydraConfig.initialized():
+        settle(config, HydraConfig.get().overrides.task)
     from alpl.commands.one_run import run_experiment  # here: it brings torch and Lightning, seconds of a processor
 
     quiet_libraries()  # not before: Lightning sets how much it says when it is imported

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from alpl.commands.matrix_cells import Cell, Column
 from alpl.commands.matrix_page import write_pages
-from alpl.commands.messages import one_line
+from alpl.commands.messages import one_line, told
 from alpl.config.compose import CONF
 from alpl.errors import ConfigError
 from alpl.machine.progress import quiet_libraries
@@ -70,12 +70,12 @@ def cli(arguments: Sequence[str] | None = None) -> None:
     from alpl.commands.matrix_plan import plan  # here: it brings torch, which --help needs not
 
     quiet_libraries()
-    try:
-        cells = plan(acquisitions(), columns())
-        chosen = _chosen(options, cells)
-    except ConfigError as error:
-        print(f"alpl-matrix: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    with told("alpl-matrix"):
+        _run(options, plan(acquisitions(), columns()))
+
+
+def _run(options: argparse.Namespace, cells: Sequence[Cell]) -> None:
+    chosen = _chosen(options, cells)
     with tempfile.TemporaryDirectory() as temporary:
         done = {cell.overrides: run_cell(cell, options.runs or Path(temporary)) for cell in chosen}
     cells = [done.get(cell.overrides, cell) for cell in cells]

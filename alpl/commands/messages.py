@@ -6,7 +6,9 @@ import difflib
 import os
 import re
 import sys
-from typing import NoReturn
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
@@ -15,6 +17,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from alpl.config.compose import EXPERIMENTS
 from alpl.errors import ConfigError, DataError, RunLockedError
 from alpl.machine.terminal import printable, tolerate_narrow_encodings
+from alpl.preflight.targets import imported, named_arguments
 
 USER_ERRORS = (ConfigError, DataError, RunLockedError)
 
@@ -42,6 +45,25 @@ def refuse(error: Exception, status: int = 2) -> NoReturn:
         raise error
     print(f"alpl: error: {one_line(error)}", file=sys.stderr)
     sys.exit(status)
+
+
+@contextmanager
+def told(command: str) -> Iterator[None]:
+    """Let what a reading command is refused end in one line and exit status 2, and let it print any letters.
+
+    Args:
+        command: its name.
+    """
+    tolerate_narrow_encodings()
+    try:
+        yield
+        return
+    except OSError as error:
+        text = f"{error.filename}: {error.strerror}" if error.filename else one_line(error)
+    except (*USER_ERRORS, HydraException, OmegaConfBaseException) as error:
+        text = one_line(error)
+    print(f"{command}: error: {printable(text)}", file=sys.stderr)
+    raise SystemExit(2)
 
 
 def one_line(error: BaseException) -> str:
@@ -79,11 +101,38 @@ def _with_suggestion(text: str, error: BaseException) -> str:
     """Put the name that was probably meant in place of Hydra's list of choices, or of its advice to append."""
     cause = error.__cause__
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-        name, known, end = error.missing_cfg_file, list(error.options), " Available options in"
-    elif isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and isinstance(cause.parent_node, DictConfig):
-        name, known, end = str(cause.full_key), [str(key) for key in cause.parent_node], " To append to your config"
-    else:
+        return _with_choice(text, error.missing_cfg_file, list(error.options))
+    if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and isinstance(cause.parent_node, DictConfig):
+        return _with_key(text, str(cause.full_key), cause.parent_node)
+    return text
+
+
+def _with_choice(text: str, name: str, options: list[str]) -> str:
+    last = name.rpartition("/")[2]
+    close = difflib.get_close_matches(last, options, n=1, cutoff=0.8)  # less is another thing, not another spelling
+    start = text.split(" Available options in")[0].rstrip(".")
+    return f"{start}; did you mean {name.removesuffix(last)}{close[0]}?" if close else text
+
+
+def _with_key(text: str, name: str, parent: DictConfig) -> str:
+    """Name the key that is meant; Hydra's advice to append stays where the key would be taken."""
+    last = name.rpartition(".")[2]
+    start = text.split(" To append to your config")[0].rstrip(".")
+    known = [str(key) for key in parent]
+    if close := difflib.get_close_matches(last, known, n=1):
+        return f"{start}; did you mean {name.removesuffix(last)}{close[0]}?"
+    if "_target_" in parent and last in (named_arguments(imported(name, parent._target_)) or {}):
         return text
-    last = re.split(r"[./]", name)[-1]
-    close = difflib.get_close_matches(last, known, n=1)
-    return f"{text.split(end)[0].rstrip('.')}; did you mean {name.removesuffix(last)}{close[0]}?" if close else text
+    if elsewhere := list(_places(OmegaConf.to_container(parent._get_root(), resolve=False), last)):
+        return f"{start}; did you mean {' or '.join(elsewhere[:3])}?"
+    return f"{start}; known: {', '.join(sorted(key for key in known if not key.startswith('_')))}"
+
+
+def _places(node: Any, key: str, place: str = "") -> Iterator[str]:
+    """Walk the places of a config that end in a key."""
+    for name, value in node.items() if isinstance(node, dict) else ():
+        here = f"{place}.{name}" if place else str(name)
+        if name == key:
+            yield here
+        if here != "hydra":
+            yield from _places(value, key, here)

@@ -15,7 +15,8 @@ from omegaconf import DictConfig
 from alpl.config.compose import content_of
 
 _NO_SETTING = frozenset({"num_threads", "informativeness", "data.eval_batch_size", "trainer.accelerator"})
-"""Content that changes no result but in its last bits: a run with another value is still the experiment's."""
+"""Content that changes no result but in its last bits, and in what is drawn: of dropout passes, which masks are drawn
+depends on `data.eval_batch_size`. A run with another value is still the experiment's."""
 
 
 def planned_sweep() -> dict[str, list[str]]:
@@ -75,7 +76,7 @@ def changes(config: DictConfig) -> list[str]:
     except HydraException:  # a schedule, say, that goes with the data set is not there for one that is not planned
         planned = [text for override, text in kept if override.get_value_string() in swept[override.get_key_element()]]
         own = hydra.compose(name, overrides=[f"experiment={experiment}", *planned])
-    ours, theirs = _leaves(content_of(config)), _leaves(content_of(own))
+    ours, theirs = leaves(content_of(config)), leaves(content_of(own))
     return [
         f"{name}={ours.get(name, 'absent')} ({theirs.get(name, 'absent')})"
         for name in sorted(ours.keys() | theirs.keys())
@@ -104,8 +105,9 @@ def _experiment() -> str | None:
     return None if choice is None else str(choice)
 
 
-def _leaves(node: Any, place: str = "") -> dict[str, Any]:
+def leaves(node: Any, place: str = "") -> dict[str, Any]:
+    """Give what a nested config says, by its dotted name."""
     if isinstance(node, dict) and node:
-        inner = (_leaves(value, f"{place}.{name}" if place else str(name)) for name, value in node.items())
+        inner = (leaves(value, f"{place}.{name}" if place else str(name)) for name, value in node.items())
         return {name: value for part in inner for name, value in part.items()}
     return {place: node}

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from alpl.errors import ConfigError, DataError
+from alpl.commands.messages import told
+from alpl.errors import ConfigError
 from alpl.runs.results import RunResult, find_runs
 
 
 def cli(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; exit with 2 and one line where there is nothing to report."""
-    try:
-        for page in _write(_parser().parse_args(arguments)):
+    """Run the command; exit with 2 and one line where there is nothing to report, or no place to write it."""
+    options = _parser().parse_args(arguments)
+    with told("alpl-report"):
+        for page in _write(options):
             print(page)
-    except (ConfigError, DataError) as error:
-        print(f"alpl-report: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
 
 
 def report_folder(table: str, runs: Sequence[RunResult]) -> Path:

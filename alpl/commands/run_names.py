@@ -21,19 +21,32 @@ from alpl.runs.run_folder import content_key
 Refusal: TypeAlias = ConfigError | HydraException | OmegaConfBaseException
 
 
+Run: TypeAlias = tuple[Path, dict[str, Any]]
+"""The folder of a run, and what its key is made of."""
+
+
 def run_path_of(overrides: Sequence[str]) -> Path:
     """Give the folder of the run that ``alpl <overrides>`` makes or has made, without running it.
+
+    Raises:
+        ConfigError, HydraException: see :func:`run_of`.
+    """
+    return run_of(overrides)[0]
+
+
+def run_of(overrides: Sequence[str]) -> Run:
+    """Give the same folder, and what its key is made of.
 
     Raises:
         ConfigError, HydraException: the overrides do not compose, or name what is not there.
     """
     config, choices = _composed(overrides)
     check_config(config)
-    return run_path(config, choices)
+    return run_path(config, choices), content_of(config)
 
 
-def run_paths_of(jobs: Iterable[Sequence[str]]) -> Iterator[Path | Refusal]:
-    """Give what :func:`run_path_of` gives or raises for each of many jobs, in their order.
+def runs_of(jobs: Iterable[Sequence[str]]) -> Iterator[Run | Refusal]:
+    """Give what :func:`run_of` gives or raises for each of many jobs, in their order.
 
     Composing takes most of the time. Jobs that differ in plain values only, as the seeds of a row do, are composed
     once.
@@ -41,7 +54,7 @@ def run_paths_of(jobs: Iterable[Sequence[str]]) -> Iterator[Path | Refusal]:
     shared = _Shared()
     for job in jobs:
         try:
-            yield shared.path_of(job) or run_path_of(job)
+            yield shared.run_of(job) or run_of(job)
         except (ConfigError, HydraException, OmegaConfBaseException) as error:
             yield error
 
@@ -54,8 +67,8 @@ class _Shared:
         self._configs: dict[tuple[str, ...], tuple[bytes, Mapping[str, Any]]] = {}
         self._checked: set[Hashable] = set()
 
-    def path_of(self, job: Sequence[str]) -> Path | None:
-        """Give the folder of a job's run; None where the job says better itself what is wrong with it."""
+    def run_of(self, job: Sequence[str]) -> Run | None:
+        """Give a job's run; None where the job says better itself what is wrong with it."""
         try:
             common, values = split_values(job)
             if common not in self._configs:
@@ -71,7 +84,7 @@ class _Shared:
             else:
                 check_config(config)
                 self._checked.add(names)
-            return run_path(config, choices)
+            return run_path(config, choices), content_of(config)
         except (ConfigError, HydraException, OmegaConfBaseException):
             return None
 
@@ -116,9 +129,9 @@ def names_of(config: DictConfig, choices: Mapping[str, Any] | None = None) -> di
     data = str(config.data.get("name") or choices.get("data", "data"))
     row = config.row or choices.get("method") or _acquisition_name(config, str(choices.get("acquisition", "row")))
     names = {"table": str(config.table or data), "row": str(row), "data": data}
-    if any(sign in data for sign in "/\\") or data.startswith("."):
+    if any(sign in data for sign in "/\\"):
         raise ConfigError(f"data.name must be a name, as run folders are called by it, got {data!r}")
-    for name in ("table", "row"):
+    for name in names:
         if Path(names[name]).is_absolute() or ".." in Path(names[name]).parts:
             raise ConfigError(
                 f"{name} must be a name, as a folder below paths.runs is called by it, got {names[name]!r}"

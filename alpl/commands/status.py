@@ -9,17 +9,16 @@ import os
 import struct
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias, final, get_args
+from typing import Any, Literal, TypeAlias, final, get_args
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
-from alpl.commands.messages import one_line
+from alpl.commands.messages import one_line, told
+from alpl.config.versions import canonical
 from alpl.errors import ConfigError, DataError
-from alpl.machine.terminal import printable, tolerate_narrow_encodings
+from alpl.machine.files import read_json
+from alpl.machine.terminal import printable
 from alpl.runs.artefacts import broken_notes, faults
 from alpl.runs.fingerprint import read_fingerprint
 from alpl.runs.journal import FILE as JOURNAL
@@ -56,22 +55,39 @@ class JobStatus:
     data: str = ""
 
 
-def status_of(overrides: Sequence[str]) -> list[JobStatus]:
+def status_of(overrides: Sequence[str], *, with_old: bool = False) -> list[JobStatus]:
     """Give the status of every run of ``alpl <overrides>``, in the order of the sweep.
+
+    Args:
+        overrides: the command line.
+        with_old: behind them also the runs of the same rows, data and seeds that none of them goes on with, as their
+            config is another: of an earlier version, or edited since.
 
     Raises:
         ConfigError, HydraException: the command itself is refused; a job that is refused has failed.
     """
-    from alpl.commands.run_names import run_paths_of
+    from alpl.commands.run_names import runs_of
     from alpl.commands.sweep import jobs_of
 
-    found, jobs = [], jobs_of(overrides)
-    for job, folder in zip(jobs, run_paths_of(jobs), strict=True):
-        if not isinstance(folder, Path):
-            found.append(JobStatus("failed", None, one_line(folder), tuple(job)))
+    found: list[JobStatus] = []
+    contents: dict[Path, dict[str, Any]] = {}
+    jobs = jobs_of(overrides)
+    for job, run in zip(jobs, runs_of(jobs), strict=True):
+        if isinstance(run, Exception):
+            found.append(JobStatus("failed", None, one_line(run), tuple(job)))
             continue
-        state, detail = state_of(folder)
-        found.append(JobStatus(state, folder, detail, tuple(job), _data_of(folder)))
+        folder, contents[run[0]] = run
+        found.append(_status(folder, tuple(job)))
+    old = {folder: one for one, content in contents.items() for folder in _begun_as(one) if folder not in contents}
+    differs = {folder: _difference(folder, contents[one]) for folder, one in old.items()}
+    for number, job_status in enumerate(found):
+        if job_status.state == "missing" and (runs := [run for run, one in old.items() if one == job_status.folder]):
+            detail = f"{runs[0].name} {differs[runs[0]]}; --old lists {_counted(len(runs))} of another config"
+            found[number] = replace(job_status, detail=detail)
+    if with_old:
+        for folder in old:
+            one = _status(folder, ())
+            found.append(replace(one, detail="; ".join(filter(None, (differs[folder], one.detail)))))
     return found
 
 
@@ -84,11 +100,33 @@ def status_in(runs: Path) -> list[JobStatus]:
     folders = list(_begun(runs))
     if not folders:
         raise ConfigError(f"paths.runs must hold run folders where no experiment is named, got none in {runs}")
-    found = []
-    for folder in folders:
-        state, detail = state_of(folder)
-        found.append(JobStatus(state, folder, detail, (), _data_of(folder)))
-    return found
+    return [_status(folder, ()) for folder in folders]
+
+
+def _status(folder: Path, overrides: tuple[str, ...]) -> JobStatus:
+    state, detail = state_of(folder)
+    return JobStatus(state, folder, detail, overrides, _data_of(folder))
+
+
+def _begun_as(folder: Path) -> list[Path]:
+    """List the runs that say what they are, of the same row, data and seed as a folder, whatever their key."""
+    start = folder.name.rpartition("-")[0]
+    beside = sorted(folder.parent.iterdir()) if folder.parent.is_dir() else []
+    return [one for one in beside if one.name.rpartition("-")[0] == start and (one / "run.json").is_file()]
+
+
+def _difference(folder: Path, content: Mapping[str, Any]) -> str:
+    """Name in what the config of a run folder differs from another; of much the first."""
+    from alpl.commands.planned import leaves
+
+    try:
+        old = leaves(canonical(read_json(folder / "run.json")["config"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "does not say its config"
+    now = leaves(canonical(content))
+    names = [name for name in sorted(old.keys() | now.keys()) if old.get(name) != now.get(name)]
+    shown = ", ".join(f"{name}={old.get(name, 'absent')} (now {now.get(name, 'absent')})" for name in names[:3])
+    return f"has {shown}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def state_of(folder: Path) -> tuple[State, str]:
@@ -138,6 +176,9 @@ def is_held(path: Path) -> bool:
     """Whether a living process holds the lock of a run folder; asks (F_GETLK), and never takes it.
 
     A process that asks about its own lock is told no, and loses it: for others only.
+
+    Raises:
+        ConfigError: the file system has no locks (Lustre mounted without ``flock``).
     """
     try:
         stream = path.open("rb")
@@ -146,7 +187,10 @@ def is_held(path: Path) -> bool:
     with stream:
         fields = [0] * 5
         fields[_TYPE] = fcntl.F_WRLCK
-        answer = fcntl.fcntl(stream, fcntl.F_GETLK, struct.pack(_FLOCK, *fields))
+        try:
+            answer = fcntl.fcntl(stream, fcntl.F_GETLK, struct.pack(_FLOCK, *fields))
+        except OSError as error:
+            raise ConfigError(f"paths.runs must lie where files can be locked ({error}): {path.parent}") from error
     return bool(struct.unpack(_FLOCK, answer)[_TYPE] != fcntl.F_UNLCK)
 
 
@@ -160,7 +204,11 @@ def summary(jobs: Sequence[JobStatus]) -> str:
     lines = [f"{job.state:10}  {place:{width}}  {text}".rstrip() for job, place, text in columns]
     counted = Counter(job.state for job in jobs)
     counts = ", ".join(f"{counted[state]} {state}" for state in STATES if counted[state])
-    return "\n".join([*map(printable, lines), f"{len(jobs)} {'run' if len(jobs) == 1 else 'runs'}: {counts}"])
+    return "\n".join([*map(printable, lines), f"{_counted(len(jobs))}: {counts}"])
+
+
+def _counted(number: int) -> str:
+    return f"{number} {'run' if number == 1 else 'runs'}"
 
 
 def as_json(jobs: Sequence[JobStatus]) -> str:
@@ -172,17 +220,19 @@ def as_json(jobs: Sequence[JobStatus]) -> str:
 
 def cli(arguments: Sequence[str] | None = None) -> None:
     """Run the command; exit with 0 when all runs are done, 1 when not, 2 and one line where it is refused."""
-    tolerate_narrow_encodings()
     options = _parser().parse_intermixed_args(arguments)
+    with told("alpl-status"):
+        _run(options)
+
+
+def _run(options: argparse.Namespace) -> None:
     overrides = [f"experiment={text}" if _is_name(text) else text for text in options.overrides]
-    try:
-        if options.multirun or not all(text.startswith("paths.") for text in overrides):
-            jobs = status_of([*(["-m"] if options.multirun else []), *overrides])
-        else:
-            jobs = _all_jobs(overrides)
-    except (ConfigError, HydraException, OmegaConfBaseException) as error:
-        print(f"alpl-status: error: {one_line(error)}", file=sys.stderr)
-        raise SystemExit(2) from None
+    if options.multirun or not all(text.startswith("paths.") for text in overrides):
+        jobs = status_of([*(["-m"] if options.multirun else []), *overrides], with_old=options.old)
+    elif options.old:
+        raise ConfigError("--old needs the command of a sweep to compare with; without one all runs are listed")
+    else:
+        jobs = _all_jobs(overrides)
     if options.check:
         jobs = [checked(job) for job in jobs]
     print(as_json(jobs) if options.json else summary(jobs))
@@ -226,6 +276,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-m", "--multirun", action="store_true", help="a sweep, as alpl -m is")
     parser.add_argument(
         "--check", action="store_true", help="compare all files of the runs with what was written, weights too"
+    )
+    parser.add_argument(
+        "--old", action="store_true", help="also runs of the same rows and seeds whose config was another, and in what"
     )
     parser.add_argument("--json", action="store_true", help="for programs")
     return parser

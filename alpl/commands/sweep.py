@@ -13,14 +13,15 @@ from typing import Any, final
 
 from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from hydra.errors import ConfigCompositionException, HydraException
+from hydra.errors import ConfigCompositionException, HydraException, OverrideParseException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from alpl.config.compose import with_default_group
+from alpl.config.compose import EXPERIMENTS, for_hydra
 from alpl.config.composing import composing
 from alpl.errors import ConfigError, DataError
 from alpl.machine.cluster import is_lost_job, lost_jobs
@@ -28,6 +29,7 @@ from alpl.machine.files import read_sealed, write_sealed
 from alpl.machine.progress import SWEEP_TOTAL
 from alpl.machine.terminal import printable
 from alpl.preflight.config import check_tasks
+from alpl.preflight.replaced import settle
 from alpl.runs.run_folder import RunFolder
 
 
@@ -171,9 +173,10 @@ def jobs_of(overrides: Sequence[str]) -> list[list[str]]:
     texts = [text for text in overrides if text not in _MULTIRUN]
     is_sweep = len(texts) < len(overrides)
     with composing() as hydra:
-        config = _compose(hydra, with_default_group(texts), RunMode.MULTIRUN)
+        config = _compose(hydra, for_hydra(texts), RunMode.MULTIRUN)
     hydra_overrides = [text for text in config.hydra.overrides.hydra if not text.startswith("hydra.mode=")]
     if not is_sweep and config.hydra.mode != RunMode.MULTIRUN:
+        _check_single(config.hydra.overrides.task)
         return [[*hydra_overrides, *config.hydra.overrides.task, _ALONE]]
     jobs = _split(config)
     if jobs is None:
@@ -184,8 +187,27 @@ def jobs_of(overrides: Sequence[str]) -> list[list[str]]:
     return [[*hydra_overrides, *job, _ALONE] for job in jobs]
 
 
+def _check_single(overrides: Sequence[str]) -> None:
+    """Refuse several values outside a sweep, where Hydra would take them for a job that must fail.
+
+    Raises:
+        ConfigError: there are some.
+    """
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        if override.is_sweep_override():
+            name, _, values = str(override.input_line).partition("=")
+            raise ConfigError(f"{name} must have one value outside a sweep, got {values}; -m makes a sweep")
+
+
 def clearer(error: Exception, overrides: Sequence[str]) -> Exception:
     """Give what the first job of a command says that does not compose, where that says more than Hydra's error."""
+    if isinstance(error, OverrideParseException) and "=" not in error.override:
+        name = error.override
+        hint = f"; did you mean +experiment={name}?" if (EXPERIMENTS / f"{name}.yaml").is_file() else ""
+        return ConfigError(f"an override must be KEY=VALUE, got {name!r}{hint}")
+    if isinstance(error, OverrideParseException) and "LexerNoViableAlt" in str(error):
+        name, _, value = error.override.partition("=")
+        return ConfigError(f"{name} must be quoted for Hydra, with quotes that the shell leaves: '{name}=\"{value}\"'")
     if not isinstance(error, ConfigCompositionException):
         return error
     try:
@@ -206,7 +228,9 @@ def compose_job(overrides: Sequence[str]) -> DictConfig:
         HydraException: the overrides do not compose.
     """
     with composing() as hydra:
-        return _compose(hydra, with_default_group(overrides), RunMode.RUN)
+        config = _compose(hydra, for_hydra(overrides), RunMode.RUN)
+    settle(config, config.hydra.overrides.task)
+    return config
 
 
 def split_values(overrides: Sequence[str]) -> tuple[tuple[str, ...], list[Override]]:
@@ -217,8 +241,6 @@ def split_values(overrides: Sequence[str]) -> tuple[tuple[str, ...], list[Overri
     Raises:
         HydraException: they cannot be parsed.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
     common, values = [], []
     has_own_groups = any("searchpath" in text for text in overrides)
     for text, override in zip(overrides, OverridesParser.create().parse_overrides(list(overrides)), strict=True):
@@ -233,7 +255,7 @@ def split_values(overrides: Sequence[str]) -> tuple[tuple[str, ...], list[Overri
 @cache
 def _decides(key: str) -> bool:
     """Whether what is composed, or where it is put, depends on a key."""
-    if "/" in key or key.partition(".")[0] in ("hydra", "paths"):
+    if "/" in key or key.partition(".")[0] in ("hydra", "paths") or key.endswith("_target_"):
         return True
     with composing() as hydra:
         return bool(hydra.config_loader.get_group_options(key))
@@ -271,7 +293,6 @@ def _compose(hydra: Hydra, overrides: list[str], mode: RunMode) -> DictConfig:
 def _split(config: DictConfig) -> list[list[str]] | None:
     """List the jobs of Hydra's basic sweeper; other sweepers decide as they go: None."""
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.override_parser.overrides_parser import OverridesParser
 
     if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
         return None

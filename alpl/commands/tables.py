@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from alpl.commands.messages import told
 from alpl.commands.paper_figures import FigureStatus, figure_names, figure_status, figures_section
 from alpl.commands.paper_rows import RowStatus, TableStatus, table_names, table_status
 from alpl.errors import DataError
@@ -62,15 +63,16 @@ def totals(tables: Sequence[TableStatus]) -> str:
 def cli(arguments: Sequence[str] | None = None) -> None:
     """Run the command; exit with 1 where something is claimed that is not so, or the checked page is out of date."""
     options = _parser().parse_args(arguments)
+    with told("alpl-tables"):
+        _run(options)
+
+
+def _run(options: argparse.Namespace) -> None:
     names = [name for name in table_names() if _is_asked_for(name, options.tables)]
     drawn = [name for name in figure_names() if _is_asked_for(name, options.tables)]
-    try:
-        if not names and not drawn:
-            raise DataError(f"TABLE must be a paper or a table, got {' '.join(options.tables)}")
-        tables, figures = [table_status(name) for name in names], [figure_status(name) for name in drawn]
-    except DataError as error:
-        print(f"alpl-tables: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    if not names and not drawn:
+        raise DataError(f"TABLE must be a paper or a table, got {' '.join(options.tables)}")
+    tables, figures = [table_status(name) for name in names], [figure_status(name) for name in drawn]
     print(terminal(tables, figures))
     if options.write is not None:
         write_text(options.write, markdown(tables, figures))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alpl.errors import ConfigError, DataError
+from alpl.commands.messages import told
+from alpl.errors import ConfigError
+from alpl.machine.extras import installing
 from alpl.machine.files import write_text
 from alpl.runs.results import RunResult, find_runs
 
@@ -19,11 +20,9 @@ if TYPE_CHECKING:
 
 def cli(arguments: Sequence[str] | None = None) -> None:
     """Run the command; exit with 2 and one line where there is nothing to show or nobody is logged in."""
-    try:
-        _run(_parser().parse_args(arguments))
-    except (ConfigError, DataError) as error:
-        print(f"alpl-workspace: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    options = _parser().parse_args(arguments)
+    with told("alpl-workspace"):
+        _run(options)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -31,7 +30,7 @@ def _run(options: argparse.Namespace) -> None:
     try:
         from alpl.loggers.workspace import find_logged
     except ImportError as error:
-        raise ConfigError(f"needs the extra wandb (pip install 'alpl[wandb]'): {error}") from error
+        raise ConfigError(f"the extra wandb is missing: {installing('wandb')}: {error}") from error
     tables = find_logged(runs)
     if options.out is None:
         _save(tables, options.entity, options.project)

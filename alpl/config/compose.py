@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from alpl.config.group_folders import register_folders
 from alpl.config.versions import ONCE_COUNTED, without_housekeeping
+from alpl.errors import ConfigError
 
 _PACKAGE = Path(__file__).parent.parent
 
@@ -25,6 +26,7 @@ def _top_level(name: str) -> Path:
 CONF = _top_level("conf")
 EXPERIMENTS = _top_level("experiments")
 SLURM = _top_level("slurm")
+_FOLDERS = {"experiment": EXPERIMENTS, "slurm": SLURM}
 
 # What does not change a run's results, and so is no part of its key.
 _RECORDS = ("gallery", "embedding", "keep_models", "keep_predictions")
@@ -40,15 +42,49 @@ def register_experiments() -> None:
     They live beside their protocol and printed numbers, not in ``conf/experiment``; likewise ``slurm/<cluster>.yaml``,
     which is ``slurm=<cluster>``.
     """
-    register_folders({"experiment": EXPERIMENTS, "slurm": SLURM})
+    register_folders(_FOLDERS)
 
 
-def with_default_group(overrides: Sequence[str]) -> list[str]:
-    """Take ``+experiment=`` for ``experiment=``.
+def for_hydra(overrides: Sequence[str]) -> list[str]:
+    """Take ``+experiment=`` for ``experiment=``, and ``group=null`` for ``~group``.
 
-    The group stands in the defaults, so that a row (method) comes after its table; people write the plus sign, too.
+    The group of experiments stands in the defaults, so that a row (method) comes after its table; people write the plus
+    sign, too. That a group is left out Hydra takes as a deletion only.
+
+    Raises:
+        ConfigError: a group that must have a choice gets none, or null is one of several choices; or an override is
+            no text in UTF-8, in which all that a run writes of its config is.
     """
-    return [text.removeprefix("+") if text.startswith("+experiment=") else text for text in overrides]
+    for text in overrides:
+        if not text.isascii() and text.encode("utf-8", "replace") != text.encode("utf-8", "surrogateescape"):
+            raise ConfigError(f"an override must be text in UTF-8, got {text}")
+    texts = [text.removeprefix("+") if text.startswith("+experiment=") else text for text in overrides]
+    return [_without_choice(text) for text in texts]
+
+
+def left_out(overrides: Sequence[str]) -> list[str]:
+    """Name the groups that overrides take away, whatever an experiment or a method chose or wrote there."""
+    return [name for text in overrides if (name := text.removeprefix("~").rstrip("=")) != text and name in _parts()]
+
+
+def _parts() -> list[str]:
+    """Name the groups that a config need not choose from."""
+    config: Any = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"), resolve=False)
+    entries = [entry for entry in config["defaults"] if isinstance(entry, dict)]
+    return [str(name) for entry in entries for name, choice in entry.items() if choice is None]
+
+
+def _without_choice(text: str) -> str:
+    name, _, value = text.partition("=")
+    group = name.lstrip("+").partition("@")[0]
+    if "null" not in value.split(",") or not ((CONF / group).is_dir() or group in _FOLDERS):
+        return text
+    if value != "null":
+        raise ConfigError(f"{name} must not have null among its choices, got {value}; {name}=null is a run of its own")
+    if group not in _parts():
+        hint = f"; ~{name} leaves it out where something chose it" if "/" in group else ""
+        raise ConfigError(f"{name} must be the name of a choice, got null{hint}")
+    return f"~{group}"
 
 
 def content_of(config: DictConfig, *, any_seed: bool = False, as_before: bool = False) -> dict[str, Any]:

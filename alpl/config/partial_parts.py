@@ -22,11 +22,17 @@ def complete(part: Callable[..., T], place: str, **given: Any) -> T:
         given: what it is given, by name.
 
     Raises:
-        ConfigError: the config says one of them.
+        ConfigError: the config says one of them, or the part takes none of that name.
     """
     if isinstance(part, partial):
         check_not_set(part.keywords, place, given)
-    return part(**given)
+    try:
+        return part(**given)
+    except TypeError as error:
+        if any(f"unexpected keyword argument '{name}'" in str(error) for name in given):
+            names = ", ".join(given)
+            raise ConfigError(f"{place} must take what the framework gives it, {names}: {error}") from error
+        raise
 
 
 def check_not_set(config: Any, place: str, given: Any) -> None:

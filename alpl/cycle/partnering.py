@@ -8,7 +8,6 @@ from torch import Tensor
 
 from alpl.callbacks.epoch_log import EpochLog
 from alpl.callbacks.epoch_seed import EpochSeed
-from alpl.callbacks.fit_progress import FitProgress
 from alpl.callbacks.resume_checkpoint import ResumeCheckpoint, usable
 from alpl.cycle.parts import Parts
 from alpl.cycle.prediction import write_predictions
@@ -46,7 +45,6 @@ class Partnering:
             trainer = parts.make_trainer(
                 EpochSeed(seed),
                 EpochLog(files.partner_epochs, lambda epoch, values: None),
-                FitProgress(parts.progress),
                 ResumeCheckpoint(resume, parts.experiment.checkpoint_every_s, parts.interruption),
                 make=partner.trainer,
             )

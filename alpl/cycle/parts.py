@@ -8,6 +8,7 @@ from typing import Any, final
 
 from lightning.pytorch import Trainer
 
+from alpl.callbacks.batch_progress import BatchProgress
 from alpl.callbacks.resume_checkpoint import ResumeCheckpoint
 from alpl.experiment import Experiment
 from alpl.labeling.oracle import AbstractOracle
@@ -53,12 +54,12 @@ class Parts:
         """Give a trainer: samplers, logs and progress are ours (see data/batch.py), the rest is the user's.
 
         Args:
-            callbacks: beside the one that heeds interruptions.
+            callbacks: beside those that tell the progress and heed interruptions.
             make: another maker than the experiment's.
         """
         no_validation = {} if self.experiment.data.num_validation else {"limit_val_batches": 0}
         return (make or self.experiment.make_trainer)(
-            callbacks=[*callbacks, self.interruption],
+            callbacks=[*callbacks, BatchProgress(self.progress), self.interruption],
             logger=False,
             use_distributed_sampler=False,
             enable_checkpointing=any(isinstance(callback, ResumeCheckpoint) for callback in callbacks),

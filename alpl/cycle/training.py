@@ -10,7 +10,6 @@ from alpl.callbacks.base import AbstractProvider
 from alpl.callbacks.cost_record import CostRecord
 from alpl.callbacks.epoch_log import EpochLog
 from alpl.callbacks.epoch_seed import EpochSeed
-from alpl.callbacks.fit_progress import FitProgress
 from alpl.callbacks.foreign import monitors_told
 from alpl.callbacks.resume_checkpoint import ResumeCheckpoint, usable
 from alpl.cycle.parts import Parts
@@ -58,7 +57,6 @@ class Training:
                 *(self._providers(files) if fit.watched else ()),
                 *(make() for make in experiment.callbacks.values()),
                 EpochLog(files.epochs(fit.model), lambda epoch, values: experiment.logger.follow()),
-                FitProgress(parts.progress),
                 ResumeCheckpoint(resume, experiment.checkpoint_every_s, parts.interruption),
             )
             start = usable(resume, parts.progress.say)

@@ -34,7 +34,7 @@ def num_images_of(amount: Amount, total: int, name: str = "amount") -> int:
     >>> num_images_of(2000, 50_000), num_images_of(0.1, 50_000), num_images_of("0.1 %", 50_000)
     (2000, 5000, 50)
     """
-    given, expected = amount, "an int (images), a float in (0, 1] (a fraction) or a text such as '10%'"
+    given, expected = amount, "an int (images), a float in (0, 1] (a fraction) or a text such as '10%' (at most 100%)"
     if isinstance(amount, str):
         if not (match := re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*%\s*", amount)):
             raise ConfigError(f"{name} must be {expected}, got {amount!r}")

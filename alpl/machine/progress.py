@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import time
 from typing import final
 
@@ -24,7 +25,8 @@ class Progress:
 
     On a terminal the current line is redrawn in place, and a line stays for every tested cycle and every stage of more
     than five seconds; elsewhere (a log file, a pipe) only these lines are written, and within a long stage a sign of
-    life every ``heartbeat_s``. The run's own log has every stage.
+    life every ``heartbeat_s``: a thread gives it, as not every stage (a selection, say) comes by here while it works.
+    The run's own log has every stage.
 
     Args:
         title: the run, e.g. "dispersion seed 0".
@@ -45,30 +47,29 @@ class Progress:
         self._heartbeat_s = heartbeat_s
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._status: Status | None = None
-        self._line = ""
-        self._beat = time.monotonic()
-        if self._console.is_terminal and not quiet:
-            self._status = self._console.status("")
-            self._status.start()
+        self._heart: threading.Thread | None = None
+        self._closed = threading.Event()
+        self._line = ""  # of the stage at work
+        self._detail = ""
+        self._began = self._beat = time.monotonic()
 
     def stage(self, cycle: int, stage: str) -> None:
         """Say that a stage begins."""
+        self._show_life()
+        self._began = time.monotonic()
         self._line = f"{self.prefix} | cycle {cycle + 1}/{self._num_cycles} | {stage}"
         self.within("")
 
     def within(self, detail: str) -> None:
         """Say how far the stage is, e.g. "epoch 3/30"."""
-        if self._quiet:
-            return
-        line = f"{self._line} {detail}".rstrip()
+        self._detail = detail
         if self._status is not None:
-            self._status.update(_escaped(line))
-        elif time.monotonic() - self._beat >= self._heartbeat_s:
-            self.say(line)
+            self._status.update(_escaped(f"{self._line} {detail}".rstrip()))
 
     def done(self, seconds: float, detail: str, *, shown: bool) -> None:
         """Say that the stage ended; on the console only where ``shown`` or where it took long."""
         line = f"{self._line} {detail} ({seconds:.1f} s)"
+        self._line = ""
         if shown or seconds > 5:
             self.say(line)
         else:
@@ -83,9 +84,35 @@ class Progress:
             self._console.print(_escaped(text))
 
     def close(self) -> None:
-        """Remove the live line."""
+        """Remove the live line, and give no more signs of life."""
+        self._closed.set()
         if self._status is not None:
             self._status.stop()
+        if self._heart is not None:
+            self._heart.join()
+
+    def _show_life(self) -> None:
+        """Begin with the live line, or the heartbeat; not before the first stage, as a run may be refused until then.
+
+        A live line that nobody closes would stand in the way of the next run's.
+        """
+        if self._quiet or self._status is not None or self._heart is not None:
+            return
+        if self._console.is_terminal:
+            self._status = self._console.status("")
+            self._status.start()
+        else:
+            self._heart = threading.Thread(target=self._keep_beating, name="progress", daemon=True)
+            self._heart.start()
+
+    def _keep_beating(self) -> None:
+        while not self._closed.wait(max(self._beat + self._heartbeat_s - time.monotonic(), 0.01)):
+            now, line = time.monotonic(), self._line
+            if now - self._beat < self._heartbeat_s:
+                continue
+            if line:
+                self.say(f"{f'{line} {self._detail}'.rstrip()} ({now - self._began:.0f} s so far)")
+            self._beat = now
 
 
 def _escaped(text: str) -> str:

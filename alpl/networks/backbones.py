@@ -8,6 +8,7 @@ import torchvision
 from torch import nn
 
 from alpl.errors import ConfigError
+from alpl.machine.extras import installing
 
 
 def cifar_resnet(in_channels: int, depth: int = 18) -> nn.Module:
@@ -69,7 +70,7 @@ def timm_backbone(in_channels: int, name: str, pretrained: bool = False, **optio
     try:
         import timm
     except ImportError as error:
-        raise ConfigError("timm_backbone needs the package timm: pip install 'alpl[timm]'") from error
+        raise ConfigError(f"timm_backbone needs the extra timm: {installing('timm')}") from error
     try:
         network: nn.Module = timm.create_model(
             name, pretrained=pretrained, num_classes=0, in_chans=in_channels, **options

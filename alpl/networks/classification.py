@@ -32,7 +32,7 @@ class ClassificationNetwork(nn.Module):
         dropout: probability before the head; what MC-dropout draws from.
 
     Raises:
-        ConfigError: ``dropout`` is outside [0, 1).
+        ConfigError: ``dropout`` is outside [0, 1), or the backbone has no ``num_features``.
     """
 
     def __init__(
@@ -42,7 +42,12 @@ class ClassificationNetwork(nn.Module):
         if not 0 <= dropout < 1:
             raise ConfigError(f"dropout must be in [0, 1), got {dropout}")
         self.backbone = complete(backbone, "model.network.backbone", in_channels=in_channels)
-        num_features: int = self.backbone.num_features  # type: ignore[assignment]
+        num_features = getattr(self.backbone, "num_features", None)
+        if not isinstance(num_features, int):
+            raise ConfigError(
+                "model.network.backbone must make a module with the length of its features as num_features (an int), "
+                f"got {type(self.backbone).__name__} with {num_features!r}"
+            )
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(num_features, num_classes)
 

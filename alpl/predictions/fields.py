@@ -68,6 +68,7 @@ class Field:
         provider: who gives it.
         make_up: makes one up for a rehearsal.
         hint: what gives it where it is missing, as a message ends.
+        of_detectors: whether classifiers never give it, so that the hint helps those who have a detector.
     """
 
     need: Need
@@ -76,6 +77,7 @@ class Field:
     provider: Provider
     make_up: Callable[[MadeUp], Any]
     hint: str = ""
+    of_detectors: bool = False
 
     @property
     def in_predictions(self) -> bool:
@@ -173,7 +175,7 @@ FIELDS: tuple[Field, ...] = (
     Field(Need.FLIP, "views", "view", "module", _views),
     Field(Need.POSTERIOR, "posterior", "instance", "module", _posterior),
     Field(Need.LOGITS, "logits", "instance", "module", _vectors("logits", "instance"), "classifiers do"),
-    Field(Need.BOXES, "boxes", "instance", "module", _boxes),
+    Field(Need.BOXES, "boxes", "instance", "module", _boxes, "detectors do", of_detectors=True),
     Field(
         Need.FEATURES,
         "features",
@@ -181,6 +183,7 @@ FIELDS: tuple[Field, ...] = (
         "module",
         _vectors("features", "instance"),
         "detectors do, SSD with model.features",
+        of_detectors=True,
     ),
     Field(Need.IMAGE_FEATURES, "image_features", "image", "module", _vectors("image_features", "image")),
     Field(
@@ -190,6 +193,7 @@ FIELDS: tuple[Field, ...] = (
         "module",
         _vectors("predicted_loss", "image"),
         "SSD does with a loss prediction module (method=llal)",
+        of_detectors=True,
     ),
     Field(
         Need.UNCERTAINTIES,
@@ -198,6 +202,7 @@ FIELDS: tuple[Field, ...] = (
         "module",
         _uncertainties,
         "SSD and Faster R-CNN do with a mixture head (model/head@model.network=gmm)",
+        of_detectors=True,
     ),
     Field(Need.LABELEDNESS, "labeledness", "image", "partner", _unit_values, "a partner does"),
     Field(Need.HISTORY, "history", "epoch", "tracker", _history, "add callbacks=tracking"),
@@ -208,6 +213,7 @@ FIELDS: tuple[Field, ...] = (
         "tracker",
         _difficulty,
         "RetinaNet, FCOS, SSD and Faster R-CNN do with callbacks=tracking",
+        of_detectors=True,
     ),
     Field(Need.CLASS_COUNTS, "class_counts", "class", "data", _class_counts),
     Field(Need.SIZES, "sizes", "image", "data", _sizes),
@@ -229,6 +235,14 @@ FROM_PARTNER = needs_from("partner")
 """The needs that a partner answers."""
 
 
-def hint_for(missing: Need) -> str:
-    """Say what gives the first need that is missing, in the order of the table; empty where nothing is known."""
-    return next((row.hint for row in FIELDS if row.need in missing and row.hint), "")
+def hint_for(missing: Need, *, is_detection: bool) -> str:
+    """Say what gives the first need that is missing, in the order of the table; empty where nothing is known.
+
+    Args:
+        missing: the needs.
+        is_detection: whether the model that lacks them is a detector: no setting of a classifier gives it boxes.
+    """
+    for row in FIELDS:
+        if row.need in missing and row.hint:
+            return row.hint if is_detection or not row.of_detectors else "no classifier does: it is of detections"
+    return ""

@@ -24,6 +24,10 @@ class Form(str, Enum):
     """K independent probabilities."""
 
 
+_TOLERANCE = 0.01
+"""How far a sum may be from 1: bfloat16 keeps eight binary digits."""
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Posterior:
@@ -41,6 +45,28 @@ class Posterior:
     def foreground(self) -> Tensor:
         """``Float[... K]``: the probabilities of the foreground classes."""
         return self.probs[..., 1:] if self.form is Form.BACKGROUND else self.probs
+
+    def checked(self) -> Posterior:
+        """Give itself, if it holds probabilities: what is measured of anything else would rank images by nothing.
+
+        Raises:
+            ValueError: it is not ``Float[... I C]``; a value is NaN or outside [0, 1]; or, in the softmax forms, the
+                outputs of an instance do not sum to 1.
+        """
+        probs = self.probs
+        if probs.ndim < 2 or not probs.is_floating_point() or not probs.shape[-1]:
+            raise ValueError(f"posterior must be Float[... I C], got {probs.dtype} {list(probs.shape)}")
+        if not probs.numel():
+            return self
+        low, high = (float(value) for value in probs.aminmax())
+        if not (low >= 0 and high <= 1 + _TOLERANCE):  # NaN compares false
+            raise ValueError(f"posterior must hold probabilities in [0, 1], got {high if low >= 0 else low}")
+        if self.form is not Form.SIGMOID:
+            sums = probs.sum(-1, dtype=torch.promote_types(probs.dtype, torch.float32)).flatten()
+            worst = float(sums[(sums - 1).abs().argmax()])
+            if abs(worst - 1) > _TOLERANCE:
+                raise ValueError(f"posterior must sum to 1 over {probs.shape[-1]} outputs, got a sum of {worst:.6g}")
+        return self
 
     def entropy(self) -> Tensor:
         r"""``Float[...]``: Shannon entropy in nats, :math:`-\sum_c p_c \log p_c`.

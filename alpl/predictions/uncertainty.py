@@ -1,4 +1,7 @@
-"""Posterior -> one value per instance; higher is more uncertain. Pure functions of ``Float[I C]`` or ``[V I C]``."""
+"""Posterior -> one value per instance; higher is more uncertain. Pure functions of ``Float[I C]`` or ``[V I C]``.
+
+All raise a ValueError where it holds no probabilities, see :meth:`Posterior.checked`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ def least_confidence(posterior: Posterior) -> Tensor:
     >>> least_confidence(Posterior(torch.tensor([[0.7, 0.2, 0.1]])))
     tensor([0.3000])
     """
-    return 1 - posterior.foreground.amax(-1)
+    return 1 - posterior.checked().foreground.amax(-1)
 
 
 def margin(posterior: Posterior) -> Tensor:
@@ -27,7 +30,7 @@ def margin(posterior: Posterior) -> Tensor:
     >>> margin(Posterior(torch.tensor([[0.5, 0.4, 0.1]])))
     tensor([0.9000])
     """
-    probs = posterior.probs
+    probs = posterior.checked().probs
     if probs.shape[-1] == 1:
         if posterior.form is not Form.SIGMOID:
             return probs.new_zeros(probs.shape[:-1])  # one class that excludes all others: certain
@@ -38,7 +41,7 @@ def margin(posterior: Posterior) -> Tensor:
 
 def entropy(posterior: Posterior) -> Tensor:
     """``Float[I]``: Shannon entropy in nats; see :meth:`Posterior.entropy`."""
-    return posterior.entropy()
+    return posterior.checked().entropy()
 
 
 def mutual_information(views: Posterior) -> Tensor:
@@ -58,5 +61,5 @@ def mutual_information(views: Posterior) -> Tensor:
     """
     if views.probs.ndim != 3:
         raise ValueError(f"views must be [V I C], got shape {list(views.probs.shape)}")
-    mean = Posterior(views.probs.mean(0), views.form)
+    mean = Posterior(views.checked().probs.mean(0), views.form)
     return (mean.entropy() - views.entropy().mean(0)).clamp(min=0)

@@ -174,4 +174,4 @@ def _hint(missing: Need, module: AbstractTrainableModule) -> str:
         return "; a detector tells no one class an image"
     if missing in module.provides:
         return "; a single network (num_members=1) provides it"
-    return f"; {hint}" if (hint := hint_for(missing)) else ""
+    return f"; {hint}" if (hint := hint_for(missing, is_detection=Need.BOXES in module.provides)) else ""

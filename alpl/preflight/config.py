@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import inspect
-import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from alpl.errors import ConfigError
+from alpl.preflight.part_types import check_parts
 from alpl.preflight.partners import check_partners
+from alpl.preflight.targets import imported, is_open, named_arguments, takes_anything
 
 TOP_LEVEL = [
     "data",
@@ -71,7 +71,8 @@ def check_values(config: DictConfig) -> None:
     """
     for name in ("seed", "num_members"):
         if isinstance(config[name], bool) or not isinstance(config[name], int):
-            raise ConfigError(f"{name} must be an int, got {config[name]!r}")
+            hint = f"; several make a sweep: -m {name}=0,1 or -m '{name}=range(0,3)'"
+            raise ConfigError(f"{name} must be an int, got {config[name]!r}{hint}")
     for name in ("warm_start", "informativeness", "keep_models", "keep_predictions", "share_first_cycle"):
         if not isinstance(config[name], bool):
             raise ConfigError(f"{name} must be true or false, got {config[name]!r}")
@@ -101,7 +102,7 @@ def check_tasks(config: DictConfig) -> None:
     """
     data, model = (config.get(group) for group in ("data", "model"))
     if data and model and "_target_" in data and "_target_" in model:
-        check_partners(_imported("data", data._target_), _imported("model", model._target_))
+        check_partners(imported("data", data._target_), imported("model", model._target_))
 
 
 def _targets(node: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -115,52 +116,18 @@ def _targets(node: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield from _targets(value, f"{place}[{number}]")
 
 
-def _imported(place: str, path: Any) -> Any:
-    """Import what the ``_target_`` of a place names."""
-    from hydra.utils import get_object
-
-    logging.disable(logging.ERROR)  # hydra logs what it also raises
-    try:
-        return get_object(path)
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(
-            f"{place}._target_ must name something that can be imported, got {path!r}: {reason}"
-        ) from error
-    finally:
-        logging.disable(logging.NOTSET)
-
-
 def _check_arguments(place: str, node: Mapping[str, Any]) -> None:
     path = node["_target_"]
-    target = _imported(place, path)
-    try:
-        parameters = dict(inspect.signature(target).parameters)
-    except (TypeError, ValueError):  # built-in types tell no signature
+    target = imported(place, path)
+    check_parts(place, node, target)
+    parameters = named_arguments(target)
+    if parameters is None or (is_open(parameters) and takes_anything(target)):
         return
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        parameters |= _options(target)
-        if _takes_anything(target):
-            return
     for name in node:
         if name not in parameters and not str(name).startswith("_"):
             raise ConfigError(
                 f"{place}.{name}: {path} takes no such argument{_did_you_mean(str(name), list(parameters))}"
             )
-
-
-def _options(target: Any) -> dict[str, inspect.Parameter]:
-    """Parameters that a class hands on to its bases through ``**options``."""
-    found: dict[str, inspect.Parameter] = {}
-    for base in inspect.getmro(target)[1:] if inspect.isclass(target) else ():
-        if base.__module__.startswith("alpl.") and "__init__" in vars(base):
-            found |= dict(inspect.signature(base).parameters)
-    return found
-
-
-def _takes_anything(target: Any) -> bool:
-    """Whether ``**kwargs`` of a target is open (a function's, a foreign class's) rather than its base's options."""
-    return not (inspect.isclass(target) and _options(target))
 
 
 def _did_you_mean(name: str, known: list[str]) -> str:

@@ -129,11 +129,7 @@ def _foreground(predictions: Predictions) -> Tensor:
     On the CPU, whatever the device: a GPU rounds logarithms in another way and adds up groups in no fixed order.
     """
     assert predictions.posterior is not None, "Need.POSTERIOR was declared"
-    probs = predictions.posterior.foreground.cpu().double()
-    if probs.numel():
-        low, high = (float(value) for value in probs.aminmax())  # NaN shows in both
-        if not (low >= 0 and high < torch.inf):
-            raise ValueError(f"posterior must be finite and >= 0, got {high if low >= 0 else low}")
+    probs = predictions.posterior.checked().foreground.cpu().double()
     total = probs.sum(1, keepdim=True)
     scaled = probs / total
     scaled[total[:, 0] == 0] = 1 / probs.shape[1]

@@ -52,6 +52,13 @@ def test_other_command_lines(overrides: list[str], expected: list[list[str]]) ->
     assert jobs_of(overrides) == expected
 
 
+def test_several_values_without_a_sweep_are_no_job(capsys: pytest.CaptureFixture[str]) -> None:
+    said = alpl_jobs(capsys, "seed=0,1")
+    assert (said.status, said.out) == (2, "")
+    assert said.err == "alpl-jobs: error: seed must have one value outside a sweep, got 0,1; -m makes a sweep\n"
+    assert alpl_jobs(capsys, "-m", "seed=0,1").out.count("\n") == 2
+
+
 def test_another_sweeper_has_no_list(tmp_path: Path) -> None:
     (tmp_path / "hydra" / "sweeper").mkdir(parents=True)
     (tmp_path / "hydra" / "sweeper" / "mine.yaml").write_text("_target_: mine.Sweeper\n")

@@ -72,7 +72,34 @@ BAD = {
     ),
     "misspelt group": (["acqusition=entropy"], r"'acqusition'; did you mean acquisition\?$"),
     "misspelt inner key": (["trainer.max_epoch=3"], r"'trainer.max_epoch'; did you mean trainer.max_epochs\?$"),
-    "key like none": (["zzz=1"], r"To append to your config use \+zzz=1$"),
+    "key like none": (["zzz=1"], "'zzz'; known: acquisition, callbacks, .*, warm_start$"),
+    "key of a part": (["batch_size=3"], r"'batch_size'; did you mean data.batch_size\?$"),
+    "argument that is not set": (["trainer.fast_dev_run=1"], r"To append to your config use \+trainer.fast_dev_run=1$"),
+    "choice of another kind": (["data=image_folder"], "Available options in 'data': .*voc_folder"),
+    "no choice": (["data=null"], "error: data must be the name of a choice, got null$"),
+    "null in a sweep": (["-m", "pseudo_labels=null,ceal"], "pseudo_labels must not have null among its choices"),
+    "experiment without its key": (["quickstart"], r"KEY=VALUE, got 'quickstart'; did you mean \+experiment=quicks"),
+    "letters that Hydra wants quoted": (["row=rög"], "row must be quoted .* 'row=\"rög\"'$"),
+    "bytes that are no text": (["row=\udcff"], r"an override must be text in UTF-8, got row=\\udcff$"),
+    "range of seeds": (["seed=0..3"], r"seed must be an int, got '0..3'; several make a sweep: -m seed=0,1 or "),
+    "more than all": (["schedule.budget=150%"], r"'10%' \(at most 100%\), got '150%'"),
+    "value in the place of a part": (
+        ["schedule.initial=100000"],
+        "schedule.initial must be a part .*, got 100000; ",
+    ),
+    "part of another library": (
+        ["data.source._target_=torchvision.datasets.CIFAR10"],
+        "data.source must be a part of the kind alpl.data.source.AbstractSource, got torchvision.datasets.CIFAR10$",
+    ),
+    "backbone that says no width": (
+        ["model.network.backbone._target_=torch.nn.Identity"],
+        "error: model.network.backbone must make a module with .* num_features .*, got Identity with None$",
+    ),
+    "backbone that takes no channels": (
+        ["model.network.backbone._target_=torch.nn.Flatten"],
+        "error: model.network.backbone must take what the framework gives it, in_channels: ",
+    ),
+    "need of detections": (["acquisition=predicted_loss"], "PREDICTED_LOSS, .*; no classifier does"),
     "choice like none": (["acquisition=zzz"], "Available options in 'acquisition': .*entropy"),
     "row outside the runs": (["row=../elsewhere"], "row must be a name"),
     "labeled fraction without room": (["data.labeled_fraction=0.01"], "must leave room for labeled and unlabeled"),
@@ -107,6 +134,13 @@ def test_bad_input_is_one_line_and_a_status(tmp_path: Path, overrides, message) 
     assert line.startswith("alpl: error: ")
     assert re.search(message, line), line
     assert not list(tmp_path.rglob("*.pt")) and not list(tmp_path.rglob("journal.jsonl"))
+
+
+def test_the_versions_are_ours_and_those_of_the_libraries(tmp_path: Path) -> None:
+    result = alpl(tmp_path, "--version")
+    lines = [line.split() for line in result.out.splitlines()]
+    assert result.status == 0 and [name for name, _ in lines] == ["alpl", "torch", "lightning", "hydra-core"]
+    assert lines[1][1] == torch.__version__.partition("+")[0] or lines[1][1] == torch.__version__
 
 
 def test_runs_that_cannot_be_made_name_their_key(tmp_path: Path) -> None:

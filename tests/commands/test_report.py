@@ -1,3 +1,4 @@
+import io
 import subprocess
 import sys
 
@@ -68,7 +69,25 @@ def test_errors_are_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, argu
     with pytest.raises(SystemExit) as error:
         cli(arguments)
     assert error.value.code == 2
-    assert capsys.readouterr().err == f"alpl-report: {message}\n"
+    assert capsys.readouterr().err == f"alpl-report: error: {message}\n"
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path, capsys):
+    make_run(tmp_path / "runs", "t", "random")
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as error:
+        cli([str(tmp_path / "runs"), "--out", str(tmp_path / "file" / "out")])
+    assert error.value.code == 2
+    assert capsys.readouterr().err == f"alpl-report: error: {tmp_path}/file/out: Not a directory\n"
+
+
+def test_letters_that_the_terminal_lacks_are_no_fault(tmp_path, monkeypatch):
+    make_run(tmp_path / "rüns", "t", "random")
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", out)
+    cli([str(tmp_path / "rüns")])
+    out.flush()
+    assert b"/r?ns/t/report" in out.buffer.getvalue()
 
 
 def test_it_starts_without_torch_and_without_pyplot(tmp_path):

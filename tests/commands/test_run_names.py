@@ -1,13 +1,12 @@
 """Where a run lies: one folder whatever is housekeeping; many are composed once where they share groups."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 from omegaconf import open_dict
 
 from alpl.commands import run_names
-from alpl.commands.run_names import names_of, run_path, run_path_of, run_paths_of
+from alpl.commands.run_names import names_of, run_of, run_path, runs_of
 from alpl.commands.sweep import compose_job
 from alpl.errors import ConfigError
 
@@ -66,7 +65,7 @@ JOBS: tuple[list[str], ...] = (
 
 def answer(job: Sequence[str]) -> str:
     try:
-        return str(run_path_of(job))
+        return str(run_of(job)[0])
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 
@@ -74,10 +73,10 @@ def answer(job: Sequence[str]) -> str:
 @pytest.mark.slow
 def test_many_jobs_lie_where_each_does_alone() -> None:
     jobs = [*JOBS, *JOBS[:3]]
-    found = list(run_paths_of(jobs))
-    told = [str(one) if isinstance(one, Path) else f"{type(one).__name__}: {one}" for one in found]
+    found = list(runs_of(jobs))
+    told = [f"{type(one).__name__}: {one}" if isinstance(one, Exception) else str(one[0]) for one in found]
     assert told == [answer(job) for job in jobs]
-    assert sum(isinstance(one, Path) for one in found) == 6  # the refused ones are really refused
+    assert sum(isinstance(one, tuple) for one in found) == 6  # the refused ones are really refused
 
 
 def test_jobs_that_differ_in_values_are_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,5 +86,5 @@ def test_jobs_that_differ_in_values_are_composed_once(monkeypatch: pytest.Monkey
     jobs = [
         ["hydra.mode=RUN", "acquisition=random", f"seed={seed}", f"schedule.budget={seed + 1}"] for seed in range(5)
     ]
-    assert len(set(run_paths_of(jobs))) == 5
+    assert len({folder for folder, _ in runs_of(jobs)}) == 5
     assert composed == [("hydra.mode=RUN", "acquisition=random")]

@@ -1,6 +1,7 @@
 """alpl-status: every state a run can be in, with a run that is really killed and one that really fails."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -135,6 +136,33 @@ def test_a_lock_that_nobody_holds(tmp_path: Path) -> None:
     assert not status.is_held(tmp_path / "lock")
     write_text(tmp_path / "lock", f"process {os.getpid()} on here")  # its holder died: the text alone means nothing
     assert not status.is_held(tmp_path / "lock")
+
+
+def test_where_files_cannot_be_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    write_text(tmp_path / "runs" / "t" / "lock", "")
+    monkeypatch.setattr(status.fcntl, "fcntl", refuse)
+    code, out, err = alpl_status(tmp_path / "runs")
+    assert code == 2 and not out and len(err.splitlines()) == 1
+    assert "paths.runs must lie where files can be locked ([Errno 37] No locks available)" in err
+
+
+def test_a_run_of_another_config_is_told_and_listed_on_request(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    old = alpl(runs, "acquisition=random", *TINY).run_folder()
+    now = ("seed=0", "trainer.max_epochs=3", "schedule.cycles=1")
+    differs = "has model.scheduler.T_max=2 (now 3), trainer.max_epochs=2 (now 3)"
+    code, out, _ = alpl_status(runs, *now)
+    line, counts = out.splitlines()
+    assert code == 1 and counts == "1 run: 1 missing"
+    assert line.endswith(f"{old.name} {differs}; --old lists 1 run of another config")
+    code, out, _ = alpl_status(runs, *now, "--old")
+    assert out.splitlines()[1].startswith("done ") and out.splitlines()[1].endswith(differs)
+    assert "another config" not in alpl_status(runs, *now[1:], "seed=1")[1], "another seed is no older run"
+    code, _, err = alpl_status(runs, "--old")
+    assert code == 2 and "--old needs the command of a sweep" in err
 
 
 def test_a_run_that_failed_after_a_stage_keeps_its_last_line(tmp_path: Path) -> None:

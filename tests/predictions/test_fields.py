@@ -34,8 +34,15 @@ def test_needs_are_split_by_provider() -> None:
 
 
 def test_hints_come_in_the_order_of_the_table() -> None:
-    assert hint_for(Need.FEATURES | Need.VIEWS).startswith("set model.network.dropout")
-    assert hint_for(Need.POSTERIOR) == ""
+    assert hint_for(Need.FEATURES | Need.VIEWS, is_detection=True).startswith("set model.network.dropout")
+    assert hint_for(Need.POSTERIOR, is_detection=True) == ""
+
+
+def test_a_classifier_is_not_told_what_a_detector_would_do() -> None:
+    assert hint_for(Need.PREDICTED_LOSS, is_detection=True).startswith("SSD does")
+    for row in FIELDS:
+        if row.of_detectors:
+            assert hint_for(row.need, is_detection=False) == "no classifier does: it is of detections"
 
 
 def _shown() -> Predictions:

@@ -152,7 +152,7 @@ def test_no_images():
 )
 def test_a_posterior_that_is_none_is_an_error(read, value, found):
     predictions = _predictions([[[0.5, 0.5, 0.0]], [[0.5, 0.25, value]]])
-    with pytest.raises(ValueError, match=re.escape(f"posterior must be finite and >= 0, got {found}") + "$"):
+    with pytest.raises(ValueError, match=re.escape(f"posterior must hold probabilities in [0, 1], got {found}") + "$"):
         read(predictions)
 
 
