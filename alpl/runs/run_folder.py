@@ -205,14 +205,17 @@ class RunFolder:
         """
         journal = self.journal
         artefacts.check(self.path, journal)
-        fault = artefacts.first_gone(self.path, journal)
-        if fault is not None:
+        gone: list[str] = []
+        # a stage that is undone wants what had served it: its predictions, then the weights that made them
+        while (fault := artefacts.first_gone(self.path, journal)) is not None:
+            gone.append(str(fault))
             self._undo(journal, fault)
+            journal = self.journal
         if num_tested := sum(entry["stage"] == "test" for entry in self.journal):
             self.write_metrics(num_tested)
         else:
             self.remove(self.path / "metrics.csv")
-        return "" if fault is None else f"{fault}: that stage and all behind it are done again"
+        return f"{'; '.join(gone)}: that stage and all behind it are done again" if gone else ""
 
     def _undo(self, journal: Sequence[Mapping[str, Any]], fault: artefacts.Fault) -> None:
         left = journal[: fault.number]

@@ -115,6 +115,15 @@ def test_what_is_gone_is_made_again_with_all_behind_it(run: Path, whole: Path) -
     assert_equal(run, whole)
 
 
+def test_what_is_gone_takes_with_it_what_has_served(run: Path, whole: Path) -> None:
+    shutil.rmtree(run / "cycle_00" / "predictions")
+    (run / "cycle_00" / "model.pt").unlink()
+    (run / "cycle_00" / "query.csv").unlink()
+    result = again(run)
+    assert result.status == 0 and "cycle_00/model.pt is gone (cycle 1, stage fit): that stage and all" in result.err
+    assert_equal(run, whole)
+
+
 def test_a_table_that_follows_from_others_is_written_again(run: Path, whole: Path) -> None:
     (run / "metrics.csv").write_text("cycle,num_labeled\n0,3000\n")
     assert again(run).status == 0

@@ -1,0 +1,48 @@
+"""A sample of the tries in tests/harness.py; README.md says how more of them are made."""
+
+import random
+from pathlib import Path
+
+import pytest
+from harness import KINDS, difference, failing, rot, run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sample_holds(kind: str) -> None:
+    counts, failed = run(kind, tries=3, seed=0, seconds=15)
+    assert counts["held"] and not failed, failed
+
+
+def test_a_changed_file_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    query = tmp_path / "cycle_00" / "query.csv"
+    query.parent.mkdir()
+    query.write_text("rank,index\n0,17\n")
+    whole = {"run.json": b"{}", "cycle_00/query.csv": query.read_bytes()}
+    assert not difference(tmp_path, whole)
+    hows = set()
+    for seed in range(20):
+        query.write_text("rank,index\n0,17\n")
+        hows.add(rot(query, random.Random(seed)).split()[0])
+        assert "cycle_00/query.csv" in difference(tmp_path, whole)
+        assert not difference(tmp_path, whole, "cycle_00/query.csv")
+    assert hows == {"bit", "cut", "empty", "noise", "zeros"}
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+def test_writes_below_the_folder_fail_and_others_do_not(tmp_path: Path, *, lasting: bool) -> None:
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    with failing(runs, 1, 28, lasting=lasting):
+        (tmp_path / "elsewhere").open("w").close()
+        (runs / "a").open("w").close()
+        with pytest.raises(OSError, match="No space left"):
+            (runs / "b").open("w")
+        assert (runs / "a").read_text() == ""
+        if lasting:
+            with pytest.raises(OSError, match="No space left"):
+                (runs / "a").replace(runs / "c")
+        else:
+            (runs / "a").replace(runs / "c")
+    (runs / "d").open("w").close()
