@@ -93,7 +93,10 @@ def test_auto_is_what_the_head_decides():
     given = {"measure": "entropy", "reduction": "sum", "score_thresh": 0.05}
     assert DetectionUncertainty(of="auto").needs is Need.POSTERIOR
     for form, of in ((Form.SIGMOID, "class"), (Form.BACKGROUND, "posterior"), (Form.SOFTMAX, "posterior")):
-        context = _labeled([0, 0, 0], *CENTERED, number=3, form=form)
+        row, values, scores = CENTERED
+        probs = torch.tensor(values, dtype=torch.float64)
+        probs = probs if form is Form.SIGMOID else probs / probs.sum(-1, keepdim=True)
+        context = _labeled([0, 0, 0], row, probs, scores, number=3, form=form)
         expected = DetectionUncertainty(**given, of=of).select(context)
         found = DetectionUncertainty(**given, of="auto").select(context)
         assert torch.equal(found.pool_utility, expected.pool_utility)
