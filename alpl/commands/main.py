@@ -23,6 +23,7 @@ from alpl.commands.sweep import Outcome, clearer, end_broken_sweep, in_sweep, jo
 from alpl.config.compose import CONF, for_hydra, register_experiments
 from alpl.errors import ConfigError
 from alpl.machine.progress import quiet_libraries
+from alpl.machine.terminal import leave_closed_pipe
 from alpl.preflight.replaced import settle
 from alpl.runs.run_folder import not_writable
 
@@ -40,6 +41,9 @@ def cli() -> None:
             return
         sys.argv[1:] = for_hydra(sys.argv[1:])
         run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        leave_closed_pipe()
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
         refuse(clearer(error, sys.argv[1:]))
     except OSError as error:  # hydra could not make its folder, which lies below paths.runs

@@ -16,7 +16,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from alpl.config.compose import EXPERIMENTS
 from alpl.errors import ConfigError, DataError, RunLockedError
-from alpl.machine.terminal import printable, tolerate_narrow_encodings
+from alpl.machine.terminal import leave_closed_pipe, printable, tolerate_narrow_encodings
 from alpl.preflight.targets import imported, named_arguments
 
 USER_ERRORS = (ConfigError, DataError, RunLockedError)
@@ -57,7 +57,10 @@ def told(command: str) -> Iterator[None]:
     tolerate_narrow_encodings()
     try:
         yield
+        sys.stdout.flush()
         return
+    except BrokenPipeError:
+        leave_closed_pipe()
     except OSError as error:
         text = f"{error.filename}: {error.strerror}" if error.filename else one_line(error)
     except (*USER_ERRORS, HydraException, OmegaConfBaseException) as error:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import sys
+from typing import NoReturn
 
 
 def printable(text: str) -> str:
@@ -20,3 +23,9 @@ def tolerate_narrow_encodings() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def leave_closed_pipe() -> NoReturn:
+    """End where whoever read the output has enough (``| head``): without a word, as other programs do."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered still goes nowhere
+    raise SystemExit(128 + signal.SIGPIPE)
