@@ -49,9 +49,9 @@ def normalized_entropy(posterior: Posterior) -> Tensor:
     >>> normalized_entropy(Posterior(torch.tensor([[0.25, 0.25, 0.25, 0.25], [0.5, 0.5, 0.0, 0.0]])))
     tensor([1.0000, 0.5000])
     """
-    num_outputs = posterior.probs.shape[-1]
+    num_outputs = posterior.checked().probs.shape[-1]
     largest = num_outputs * math.log(2) if posterior.form is Form.SIGMOID else math.log(num_outputs)
-    return posterior.checked().entropy() / (largest or 1.0)
+    return posterior.entropy() / (largest or 1.0)
 
 
 @final

@@ -45,8 +45,7 @@ def read_selections(run: RunResult) -> Selections | None:
     """Read them; None where the run has no query yet.
 
     Raises:
-        DataError: ``pool.csv`` of cycle 0 or a ``query.csv`` is broken or empty, or a query is not what is
-            labeled in the next cycle beside what was before.
+        DataError: ``pool.csv`` of cycle 0 or a ``query.csv`` is broken or empty.
     """
     queries: list[frozenset[int]] = []
     while (path := run.folder / f"cycle_{len(queries):02d}" / "query.csv").exists():
@@ -59,30 +58,13 @@ def read_selections(run: RunResult) -> Selections | None:
     with reading(path, "the number of images in its first line"):
         head = path.read_text(encoding="utf-8").split("\n", 1)[0]
         num_images = int(head.split("num_images=")[1].split()[0])
-    labeled = _pool(path)
+    index, cycle = (_column(path, name, skip=1) for name in ("index", "cycle"))
+    labeled = zip(index, cycle, strict=True)
     initial: set[int] = set()
     excluded: set[int] = set()
     for image, since in labeled:
         (initial if since >= 0 else excluded).add(image)
-    selections = Selections(num_images, frozenset(initial), frozenset(excluded), tuple(queries))
-    _check(run.folder, selections)
-    return selections
-
-
-def _check(folder: Path, selections: Selections) -> None:
-    """Hold the queries to the pools that came of them: runs of earlier versions have no checksums that would tell."""
-    for cycle, queried in enumerate(selections.joined):
-        path = folder / f"cycle_{cycle + 1:02d}" / "pool.csv"
-        if path.exists() and {image for image, since in _pool(path) if since >= 0} != selections.initial | queried:
-            raise DataError(
-                f"{folder}/cycle_{cycle:02d}/query.csv must hold what {path} has labeled since, it does not"
-            )
-
-
-def _pool(path: Path) -> list[tuple[int, int]]:
-    """Read image and cycle of a ``pool.csv``."""
-    index, since = (_column(path, name, skip=1) for name in ("index", "cycle"))
-    return list(zip(index, since, strict=True))
+    return Selections(num_images, frozenset(initial), frozenset(excluded), tuple(queries))
 
 
 def _column(path: Path, name: str, *, skip: int) -> list[int]:

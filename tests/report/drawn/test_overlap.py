@@ -99,19 +99,6 @@ def test_a_broken_file_is_named_and_left_out(tmp_path, name, text):
     assert set(table.pairs) == {("a", "b")} and len(notes) == 1 and name in notes[0]
 
 
-def test_half_a_query_is_named_and_left_out(tmp_path):
-    for row in "abc":
-        folder = make_run(tmp_path, "t", row)
-        choose(folder, [100, 101])
-        pool = Pool.load(folder / "cycle_00" / "pool.csv").reveal(torch.tensor([100, 101]))
-        pool.save(folder / "cycle_01" / "pool.csv")
-    write_text(folder / "cycle_00" / "query.csv", "rank,index,utility\n0,100,0.0\n")
-    notes = []
-    (table,) = tables_of(tmp_path, notes)
-    assert set(table.pairs) == {("a", "b")} and len(notes) == 1
-    assert "cycle_00/query.csv must hold what " in notes[0] and "has labeled since" in notes[0]
-
-
 def test_figure_and_file_are_in_the_report(tmp_path):
     draw = np.random.default_rng(1)
     for row in ("random", "entropy", "kcenter"):
