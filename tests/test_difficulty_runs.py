@@ -62,10 +62,16 @@ def test_a_run_that_asks_for_no_difficulty_has_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.sample(1)
-@pytest.mark.parametrize("extra", [["data=digits"], [*SMALL, "model=retinanet_tiny", "callbacks=none"]])
-def test_what_nobody_tells_is_refused_before_training(tmp_path: Path, extra: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("extra", "hint"),
+    [
+        (["data=digits"], "no classifier does: it is of detections"),
+        ([*SMALL, "model=retinanet_tiny", "callbacks=none"], "callbacks=tracking"),
+    ],
+)
+def test_what_nobody_tells_is_refused_before_training(tmp_path: Path, extra: list[str], hint: str) -> None:
     result = alpl(tmp_path, *extra, "acquisition=dcus")
-    assert result.status == 2 and "DIFFICULTY" in result.err and "callbacks=tracking" in result.err
+    assert result.status == 2 and "DIFFICULTY" in result.err and hint in result.err
     assert result.err.count("\n") == 1
 
 

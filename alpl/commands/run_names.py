@@ -129,7 +129,7 @@ def names_of(config: DictConfig, choices: Mapping[str, Any] | None = None) -> di
     data = str(config.data.get("name") or choices.get("data", "data"))
     row = config.row or choices.get("method") or _acquisition_name(config, str(choices.get("acquisition", "row")))
     names = {"table": str(config.table or data), "row": str(row), "data": data}
-    if any(sign in data for sign in "/\\"):
+    if any(sign in data for sign in "/\\") or data.startswith("."):
         raise ConfigError(f"data.name must be a name, as run folders are called by it, got {data!r}")
     for name in names:
         if Path(names[name]).is_absolute() or ".." in Path(names[name]).parts:

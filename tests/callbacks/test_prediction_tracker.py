@@ -99,13 +99,13 @@ class _ByHand(Callback):
 
 
 def test_history_is_what_the_model_says_of_the_pool_after_each_epoch(tmp_path):
-    view = _view([5, 700, 3, *range(100, 130)])
+    view = _view([5, 700, 3, *range(100, 131)])
     by_hand = _ByHand(view)
     _fit(tmp_path, _module(), view, PredictionTracker(posterior=True), by_hand)
     expected = np.stack(by_hand.rows)
     history, posteriors = np.load(tmp_path / HISTORY), np.load(tmp_path / POSTERIORS)
-    assert history.dtype == np.uint8 and history.shape == (EPOCHS, 1198 - 33)
-    assert posteriors.dtype == np.float16 and posteriors.shape == (EPOCHS, 1198 - 33, 10)
+    assert history.dtype == np.uint8 and history.shape == (EPOCHS, 1198 - 34)
+    assert posteriors.dtype == np.float16 and posteriors.shape == (EPOCHS, 1198 - 34, 10)
     np.testing.assert_allclose(posteriors, expected, atol=1e-3)
     top = np.sort(expected)
     clear = top[..., -1] - top[..., -2] > 1e-5  # sums of another batch size may tip a tie

@@ -56,7 +56,7 @@ JOBS: tuple[list[str], ...] = (
     ["acquisition=random", "seed=1", "schedule.budgt=3"],
     ["acquisition=random", "seed=1", "model.optimizer=???"],
     ["acquisition=random", "seed=1", "acquisition._target_=alpl.acquisition.Entropy"],
-    ["acquisition=random", "seed=1", "acquisition._target_=alpl.nothing"],
+    ["acquisition=random", "seed=1", "acquisition._target_=nothing.there"],
     ["acquisition=random", "seed=1", "row=mine", "table=of/mine", "paths.runs=elsewhere"],
     ["acquisition=random", "seed=1", "+acquisition.unknown=2"],
     ["acquisition=none", "seed=1"],

@@ -74,14 +74,14 @@ def test_fractions_are_rounded_as_exact_numbers_are(thousandths, total):
 @pytest.mark.parametrize("amount", ["10", "ten%", "-10%", "10%%", "1e1%", "", "%", "150%", "0%"])
 @pytest.mark.parametrize("name", ["reserved", "schedule.budget[2]"])
 def test_texts_that_are_no_percentage_are_errors(amount, name):
-    expected = "must be an int (images), a float in (0, 1] (a fraction) or a text such as '10%'"
+    expected = "must be an int (images), a float in (0, 1] (a fraction) or a text such as '10%' (at most 100%)"
     with pytest.raises(ConfigError, match=re.escape(f"{name} {expected}, got {amount!r}")):
         num_images_of(amount, 100, name)
 
 
 @pytest.mark.parametrize("amount", [0.0, -0.1, 1.0001, 2000.0, float("nan"), float("inf"), True, None, [3]])
 def test_numbers_that_are_no_amount_are_errors(amount):
-    with pytest.raises(ConfigError, match=re.escape(f"or a text such as '10%', got {amount!r}")):
+    with pytest.raises(ConfigError, match=re.escape(f"or a text such as '10%' (at most 100%), got {amount!r}")):
         num_images_of(amount, 100)
 
 

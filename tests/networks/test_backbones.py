@@ -154,7 +154,7 @@ def test_a_name_that_timm_does_not_know_is_an_error(name):
 
 def test_without_timm_the_message_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)  # importing it then fails as if it were not installed
-    with pytest.raises(ConfigError, match=r"needs the package timm: pip install 'alpl\[timm\]'"):
+    with pytest.raises(ConfigError, match=r"needs the extra timm: pip install 'timm>="):
         timm_backbone(3, "resnet10t")
 
 

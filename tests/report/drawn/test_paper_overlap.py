@@ -90,7 +90,7 @@ def test_the_report_has_it_everywhere(tmp_path):
     page = write_report("t", find_runs([tmp_path / "runs"]), out, tmp_path / "experiments").read_text()
     assert "Beside the paper: digits, common images of the first query (by chance: 1.1)" in page
     assert page.count("<th>difference</th>") == 3 and 'colspan="3"' in page
-    assert page.count("Beside the paper") == 1 and "How the verdicts are found" not in page
+    assert page.count("Beside the paper: digits, common") == 2 and "How the verdicts are found" not in page
     assert "| u_a (one) | 100 | — | 48 | 75.00 ± 0.00 | 6 | — |" in (out / "table.md").read_text()
     assert r"u\_a (one) & 100 & -- & 48 & 75.00 $\pm$ 0.00 & 6 & -- \\" in (out / "table.tex").read_text()
     (line,) = [

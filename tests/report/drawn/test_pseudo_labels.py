@@ -66,7 +66,7 @@ def test_runs_that_differ_in_tau2_are_labeled_by_it(tmp_path):
     for tau in (0.5, 0.9, 0.99):
         make_detection_run(tmp_path, "t", "elezi", pseudo=tau)
     labels = [variant.label for variant in group(find_runs([tmp_path]))]
-    assert labels == [f"elezi (pseudo_labels.score_thresh={tau})" for tau in (0.5, 0.9, 0.99)]
+    assert labels == [f"elezi (score_thresh={tau})" for tau in (0.5, 0.9, 0.99)]
 
 
 def test_the_csv_says_the_same(tables):

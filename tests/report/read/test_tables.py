@@ -68,7 +68,7 @@ def test_markdown_escapes_the_column_mark(tmp_path):
     lines = sheet_markdown(wide_sheet(table)).splitlines()
     assert lines[2] == "| acquisition | 40 | 60 | 80 | 100 | 120 | seeds |"
     assert lines[4].startswith("| a\\|b | ")
-    assert sum(line.count("**") for line in lines) == 2 * 5
+    assert not any("**" in line for line in lines), "one seed tells nothing apart"
 
 
 def test_terminal_columns_are_aligned(variants):
