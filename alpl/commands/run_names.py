@@ -42,7 +42,8 @@ def run_of(overrides: Sequence[str]) -> Run:
     """
     config, choices = _composed(overrides)
     check_config(config)
-    return run_path(config, choices), content_of(config)
+    content = content_of(config)
+    return run_path(config, choices, content), content
 
 
 def runs_of(jobs: Iterable[Sequence[str]]) -> Iterator[Run | Refusal]:
@@ -79,12 +80,15 @@ class _Shared:
             set_values(config, values)
             kinds = {value.key_or_group: _kind(value.value()) for value in values}
             names = (common, *kinds.items())
-            if names in self._checked:  # the arguments' names are those of a job before; their values are others
-                check_values(config)
-            else:
+            check_values(config)
+            content = content_of(config)
+            path = run_path(config, choices, content)
+            if path.exists():  # whoever began it has checked the rest, for which all that is named is imported
+                return path, content
+            if names not in self._checked:  # else the arguments' names are those of a job before
                 check_config(config)
                 self._checked.add(names)
-            return run_path(config, choices), content_of(config)
+            return path, content
         except (ConfigError, HydraException, OmegaConfBaseException):
             return None
 
@@ -103,23 +107,26 @@ def _composed(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
     return config, choices
 
 
-def run_path(config: DictConfig, choices: Mapping[str, Any] | None = None) -> Path:
+def run_path(
+    config: DictConfig, choices: Mapping[str, Any] | None = None, content: Mapping[str, Any] | None = None
+) -> Path:
     """Give the folder of a run: ``<runs>/<table>/<row>/<data>-seed<seed>-<key>``.
 
     Args:
         config: the run's config.
         choices: what was chosen in each group; by default what Hydra says of the run at work.
+        content: what the key is made of, where that is known.
 
     Returns:
         That of an earlier version of alpl, whose key was made of more, where it is there alone.
     """
     names = names_of(config, choices)
-    place = Path(config.paths.runs) / names["table"] / names["row"]
-    now, before = (
-        place / f"{names['data']}-seed{config.seed}-{content_key(content_of(config, as_before=as_before))}"
-        for as_before in (False, True)
-    )
-    return before if before.exists() and not now.exists() else now
+    place, start = Path(config.paths.runs) / names["table"] / names["row"], f"{names['data']}-seed{config.seed}"
+    now = place / f"{start}-{content_key(content_of(config) if content is None else content)}"
+    if now.exists():
+        return now
+    before = place / f"{start}-{content_key(content_of(config, as_before=True))}"
+    return before if before.exists() else now
 
 
 def names_of(config: DictConfig, choices: Mapping[str, Any] | None = None) -> dict[str, str]:
