@@ -33,9 +33,14 @@ def single_images_told() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        if not str(error).startswith("Expected more than 1 value per channel"):
+        if not is_of_single_value(error):
             raise
         raise ConfigError(
             "data.batch_size, its labeled share and the labeled images must be >= 2 a process, as the network has "
             f"batch norm, got a batch of one image ({error})"
         ) from error
+
+
+def is_of_single_value(error: ValueError) -> bool:
+    """Whether it is what torch says of a single value to normalize: one image whose map has one pixel."""
+    return str(error).startswith("Expected more than 1 value per channel")

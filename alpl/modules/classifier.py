@@ -16,7 +16,7 @@ from torchmetrics import MeanMetric
 
 from alpl.config.partial_parts import complete
 from alpl.data.batch import Batch
-from alpl.data.batch_norm import least_batch
+from alpl.data.batch_norm import is_of_single_value
 from alpl.errors import ConfigError
 from alpl.machine.files import read_tensors
 from alpl.metrics.accuracy import TestAccuracy
@@ -58,7 +58,6 @@ class Classifier(AbstractTrainableModule):
         if num_passes < 1:
             raise ConfigError(f"model.num_passes must be >= 1, got {num_passes}")
         self.network = complete(network, "model.network", num_classes=num_classes, in_channels=in_channels)
-        self._least_batch = least_batch(self.network)
         self.num_passes = num_passes
         self.num_classes = num_classes
         self.train_loss = MeanMetric()  # over all images of all processes, however many each had
@@ -84,14 +83,19 @@ class Classifier(AbstractTrainableModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross-entropy, mean over the labeled and pseudo-labeled images; zero where there is none.
 
-        Zero also where batches are drawn from all images and this one happens to hold one labeled image, which batch
-        norm cannot take.
+        Zero also where batches are drawn from all images and this one happens to hold one labeled image, if the
+        network's batch norm cannot take one image, as its maps have one pixel.
         """
         images = batch.images[batch.has_targets]
         self.log("train/loss", self.train_loss, on_step=False, on_epoch=True)
-        if not len(images) or len(images) < min(self._least_batch, len(batch.images)):
+        if not len(images):
             return no_loss(self)
-        logits, _ = self.network(images)
+        try:
+            logits, _ = self.network(images)
+        except ValueError as error:
+            if len(batch.images) == 1 or not is_of_single_value(error):
+                raise
+            return no_loss(self)
         loss = F.cross_entropy(logits, batch.targets)
         self.train_loss.update(loss.detach(), len(images))
         return loss

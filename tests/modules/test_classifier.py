@@ -68,12 +68,26 @@ def _batch(labeled=(1, 0, 1, 1, 0, 0), targets=(4, 0, 2), seed=9):
 # --- training
 
 
-def test_batch_norm_is_not_given_the_one_labeled_image_of_a_batch():
-    one, two = _batch((0, 1, 0), (2,)), _batch((0, 1, 1), (2, 0))
-    loss = _module().training_step(one, 0)
+class NormedBackbone(FlatBackbone):
+    """Its batch norm is over images alone, as that of a network whose last map has one pixel."""
+
+    def __init__(self, in_channels):
+        super().__init__(in_channels)
+        self.norm = nn.BatchNorm1d(self.num_features)
+
+    def forward(self, images):
+        return self.norm(super().forward(images))
+
+
+def test_batch_norm_is_not_given_the_one_labeled_image_that_it_cannot_take():
+    one, two, alone = _batch((0, 1, 0), (2,)), _batch((0, 1, 1), (2, 0)), _batch((1,), (2,))
+    loss = _module(backbone=NormedBackbone).training_step(one, 0)
     loss.backward()  # under DDP every process must come to it
-    assert loss == 0 and _module().training_step(two, 0) > 0
-    assert _module(backbone=FlatBackbone).training_step(one, 0) > 0  # which has none
+    assert loss == 0 and _module(backbone=NormedBackbone).training_step(two, 0) > 0
+    with pytest.raises(ValueError, match="more than 1 value per channel"):  # a fit says what to do about it
+        _module(backbone=NormedBackbone).training_step(alone, 0)
+    for backbone in (SMALL, FlatBackbone):  # whose maps have more pixels, and which has no batch norm
+        assert _module(backbone=backbone).training_step(one, 0) > 0
 
 
 def test_the_loss_is_the_mean_cross_entropy_of_the_labeled_images():
