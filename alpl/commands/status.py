@@ -23,7 +23,7 @@ from alpl.runs.artefacts import broken_notes, faults
 from alpl.runs.fingerprint import read_fingerprint
 from alpl.runs.journal import FILE as JOURNAL
 from alpl.runs.journal import read_journal
-from alpl.runs.results import RunResult, read_run
+from alpl.runs.results import RunResult, last_line, read_run
 
 State: TypeAlias = Literal["done", "running", "failed", "broken", "unfinished", "missing"]
 STATES: tuple[State, ...] = get_args(State)
@@ -141,7 +141,7 @@ def state_of(folder: Path) -> tuple[State, str]:
     if fault:
         return "broken", fault
     if run is None:
-        return ("failed", _last_line(folder / "error.txt")) if (folder / "error.txt").exists() else ("missing", "")
+        return ("failed", last_line(folder / "error.txt")) if (folder / "error.txt").exists() else ("missing", "")
     if run.status == "finished":
         return "done", ""
     return ("failed", run.error or "") if run.status == "failed" else ("unfinished", _place(run))
@@ -256,11 +256,6 @@ def _place(run: RunResult) -> str:
         return f"no stage of {run.num_cycles} cycles is done"
     cycle, stage = list(run.seconds)[-1]  # in the order of the journal
     return f"{stage} of cycle {cycle} is done, the last cycle is {run.num_cycles - 1}"
-
-
-def _last_line(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return next((line.strip() for line in reversed(lines) if line.strip()), "no message")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -101,7 +101,7 @@ def end_sweep(config: DictConfig, lost: Sequence[str]) -> None:
         except (DataError, TypeError) as error:
             lost.append(f"how a run ended cannot be read: {error}")
     # A run that another sweep was working on may have been finished by it since.
-    failed = [o for o in outcomes if o.error and not (o.folder and RunFolder(Path(o.folder)).is_finished)]
+    failed = [o for o in outcomes if o.error and not (o.folder and _is_finished(Path(o.folder)))]
     failed.sort(key=lambda outcome: outcome.number)
     faults = _failures(config, failed, len(outcomes)) + lost
     try:  # hydra turns what a callback raises into a warning, and the exit status into 0
@@ -113,6 +113,14 @@ def end_sweep(config: DictConfig, lost: Sequence[str]) -> None:
         print(f"alpl: error: {fault}", file=sys.stderr)
     if faults:
         sys.exit(1)
+
+
+def _is_finished(folder: Path) -> bool:
+    """Whether a run is; one whose folder cannot be read has failed as its outcome says."""
+    try:
+        return RunFolder(folder).is_finished
+    except (ConfigError, DataError):
+        return False
 
 
 def _failures(config: DictConfig, failed: Sequence[Outcome], total: int) -> list[str]:

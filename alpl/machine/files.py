@@ -115,10 +115,14 @@ def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
     write_json(path, sealed(value))
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
-    """Read what :func:`write_sealed` wrote, for files that the same command writes again where they are gone.
+def read_sealed(path: Path, advice: str = "delete it, and the same command writes it again") -> dict[str, Any]:
+    """Read what :func:`write_sealed` wrote.
 
     An object without a checksum, of earlier versions, is believed.
+
+    Args:
+        path: the file.
+        advice: what to do where it is broken.
 
     Raises:
         DataError: it is not what was written, or see :func:`reading`.
@@ -127,7 +131,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
         with reading(path, "what was written there"):
             return unsealed(read_object(path))
     except DataError as error:
-        raise DataError(f"{error}; delete it, and the same command writes it again") from error
+        raise DataError(f"{error}; {advice}") from error
 
 
 def sealed(value: Mapping[str, Any]) -> dict[str, Any]:

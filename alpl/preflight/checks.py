@@ -20,6 +20,8 @@ from alpl.preflight.loaders import check_whole_loaders
 from alpl.preflight.rehearsal import rehearse
 from alpl.preflight.trial_prediction import trial_prediction
 from alpl.runs.fingerprint import FILE, Fingerprint, check_same_data
+from alpl.runs.journal import FILE as JOURNAL
+from alpl.runs.journal import read_journal
 
 log = logging.getLogger("alpl")
 
@@ -160,6 +162,8 @@ def check_data(fingerprint: Fingerprint, folder: Path, *, may_write: bool) -> No
             "%s is of an earlier version of alpl: the data of now are taken for those that the run began with",
             folder / FILE,
         )
+    elif read_journal(folder / JOURNAL):
+        log.warning("%s is gone: the data of now are taken for those that the run began with", folder / FILE)
     write_sealed(folder / FILE, fingerprint.as_json())
 
 

@@ -15,6 +15,11 @@ from alpl.machine.files import read_sealed
 FILE = "data.json"
 """What data a run began with, in its folder."""
 
+_IF_BROKEN = (
+    "put it back from a copy, or delete it: then nobody knows with which data the run began, and one that goes on "
+    "takes those of now for them"
+)
+
 SPLITS = ("training", "test")
 TIMES = "time stamps of {} files"
 CONTENTS = "contents of {} files"
@@ -101,7 +106,7 @@ def read_fingerprint(folder: Path) -> Fingerprint | None:
     if not path.exists():
         return None
     try:
-        content = read_sealed(path)
+        content = read_sealed(path, _IF_BROKEN)
         if "parts" not in content:
             return None
         parts = {str(name): Part(int(part["number"]), str(part["sha256"])) for name, part in content["parts"].items()}

@@ -182,15 +182,12 @@ class RunResult:
     @property
     def initial_pool(self) -> str | None:
         """The text of ``pool.csv`` of cycle 0, equal for runs that began with the same labels; None where it lacks."""
-        path = self._cycle_folder(0) / "pool.csv"
-        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
+        return _text(self._cycle_folder(0) / "pool.csv")
 
     @property
     def dates(self) -> tuple[str, str] | None:
         """First and last day of ``run.log`` (``2026-01-31``, local time); None where it tells none."""
-        path = self.folder / "run.log"
-        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-        days = re.findall(r"^\d{4}-\d\d-\d\d", text, re.MULTILINE)
+        days = re.findall(r"^\d{4}-\d\d-\d\d", _text(self.folder / "run.log") or "", re.MULTILINE)
         return (days[0], days[-1]) if days else None
 
     def _cycle_folder(self, cycle: int) -> Path:
@@ -229,7 +226,7 @@ def read_run(folder: Path) -> RunResult:
 
     Raises:
         DataError: ``run.json`` is missing, broken, or lacks a field; the journal is broken; or a file that is read has
-            changed since it was written.
+            changed since it was written, or cannot be read.
     """
     path = folder / "run.json"
     with reading(path, "table, row, data, seed, key, variant, num_cycles and config"):
@@ -242,8 +239,10 @@ def read_run(folder: Path) -> RunResult:
         changes = None if about.get("changes") is None else tuple(str(change) for change in about["changes"])
     journal = read_journal(folder / JOURNAL)
     artefacts.check(folder, journal, of_report=True)
-    if not metrics_follow(folder, journal):
-        path = folder / "metrics.csv"
+    path = folder / "metrics.csv"
+    with reading(path, "the scalars of the cycles' metrics.json"):
+        follows = metrics_follow(folder, journal)
+    if not follows:
         raise DataError(f"{path} is not what the cycles' metrics.json make it: the same command writes it again")
     status, error_line = _status(folder, journal)
     return RunResult(
@@ -289,10 +288,25 @@ def _progress(run: RunResult) -> tuple[bool, int]:
 def _status(folder: Path, journal: list[dict[str, Any]]) -> tuple[Status, str | None]:
     if any(entry.get("stage") == "finished" for entry in journal):
         return "finished", None
-    if not (folder / "error.txt").exists():
-        return "unfinished", None
-    lines = (folder / "error.txt").read_text(encoding="utf-8", errors="replace").split("\n")
-    return "failed", next((line.strip() for line in reversed(lines) if line.strip()), "no message")
+    path = folder / "error.txt"
+    return ("failed", last_line(path)) if path.exists() else ("unfinished", None)
+
+
+def last_line(path: Path) -> str:
+    """Give the last line of a run's ``error.txt``."""
+    lines = (_text(path) or "").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "no message")
+
+
+def _text(path: Path) -> str | None:
+    """Read what a report can do without; None where there is no file, or it cannot be read, which is told."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        log.warning("skipped %s: %s", path, error.strerror)
+        return None
 
 
 def _cycles(path: Path) -> tuple[CycleResult, ...]:

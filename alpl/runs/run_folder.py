@@ -191,6 +191,10 @@ class RunFolder:
             stream.writelines(f"{each}\n" for each in lines[:num_kept])
             stream.write(line)
 
+    def begin_anew(self) -> None:
+        """Take all stages for not done; their files are written over."""
+        self._write_journal(0)
+
     def look_over(self) -> str:
         """Make sure that a run which goes on does so from what was written, and from nothing else.
 

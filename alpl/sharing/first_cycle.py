@@ -10,14 +10,15 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, final
 
 from alpl.config.first_cycle import FirstCycleConfig
-from alpl.machine.files import read_json, read_sealed, reading, replace_with, write_json, write_sealed
+from alpl.machine.files import read_json, read_sealed, reading, replace_with, sha256_of, write_json, write_sealed
 from alpl.machine.processes import rank
+from alpl.runs import artefacts
 from alpl.runs.products import Product, Products
 from alpl.runs.stages import Stages
 
@@ -65,14 +66,15 @@ class FirstCycle:
             return
         used, is_tested = self._used(), self._folder.is_done(0, "test")
         if used and used["taken"]:
-            self._mark_taken(used)
-            return
+            if is_tested or self._has_taken(used):
+                return
+            self._folder.begin_anew()  # a file is gone, or the run was killed while it took: it takes again, or trains
         content = determinants()
         name = self._products.name(KIND, content)
         if is_tested and not (used and used["product"] == name and self._is_kept(used)):
             return  # another version of the code trained it, or it was not shared then, or the weights are gone
         # What other processes have heard is not taken back, and what is half trained is not taken either.
-        begun = bool(self._folder.journal) or (content["processes"] > 1 and used is not None)
+        begun = bool(self._folder.journal) or (content["processes"] > 1 and used is not None and not used["taken"])
         product = self._products.get(KIND, content, partial(self._make, name, train), wait=not begun)
         if self._folder.is_done(0, "test"):
             return
@@ -130,19 +132,30 @@ class FirstCycle:
         return [path.relative_to(self._files.folder).as_posix() for path in kept]
 
     def _take(self, product: Product) -> None:
-        for name in product.files:
-            if name != _RESULTS:
-                _copy(product.folder / name, self._files.folder / name)
-        self._note(product.name, taken=True, **read_json(product.folder / _RESULTS))
-        self._mark_taken(self._used() or {})
+        files = [name for name in product.files if name != _RESULTS]
+        for name in files:
+            _copy(product.folder / name, self._files.folder / name)
+        about = read_json(product.folder / _RESULTS)
+        self._note(product.name, taken=True, files=files, **about)
+        self._mark_taken(product.name, about["seconds"], files)
         self._say(f"takes its first cycle from {product.name}")
 
-    def _mark_taken(self, used: Mapping[str, Any]) -> None:
-        """Note the fits as done, with the seconds that they took where they were trained."""
-        for stage, seconds in used["seconds"].items():
-            if stage != "test" and not self._folder.is_done(0, stage):
-                entry = {"cycle": 0, "stage": stage, "seconds": seconds, "taken": used["product"]}
-                self._folder.mark_done(entry)
+    def _mark_taken(self, product: str, seconds: Mapping[str, float], files: Sequence[str]) -> None:
+        """Note the fits as done, with the seconds that they took where they were trained.
+
+        The first one answers for all files: where one of them is gone, all of them are taken again.
+        """
+        paths = [path for path in (self._files.pool, *(self._files.folder / name for name in files)) if path.exists()]
+        sums = {path.relative_to(self._folder.path).as_posix(): sha256_of(path) for path in paths}
+        for stage in _fits(seconds):
+            entry = {"cycle": 0, "stage": stage, "seconds": seconds[stage], "taken": product}
+            self._folder.mark_done(entry | {artefacts.FILES: sums})
+            sums = {}
+
+    def _has_taken(self, used: Mapping[str, Any]) -> bool:
+        """Whether all is there and noted as done; an earlier version of alpl did not note which files it took."""
+        whole = "files" in used and all((self._files.folder / file).is_file() for file in used["files"])
+        return whole and all(self._folder.is_done(0, stage) for stage in _fits(used["seconds"]))
 
     def _waiting(self, text: str) -> None:
         if not self._waits:
@@ -167,10 +180,7 @@ class FirstCycle:
 
     def _is_decided(self) -> bool:
         used = self._used()
-        if used is None:
-            return False
-        fits = [stage for stage in used.get("seconds", {}) if stage != "test"]
-        return all(self._folder.is_done(0, stage) for stage in fits)
+        return used is not None and (not used["taken"] or self._has_taken(used))
 
     # --- products.json
 
@@ -184,6 +194,11 @@ class FirstCycle:
     def _note(self, product: str, *, taken: bool, **more: Any) -> None:
         """Note which product the run uses, and whether it took it or made it."""
         write_sealed(self._folder.path / USED, {KIND: {"product": product, "taken": taken, **more}})
+
+
+def _fits(seconds: Mapping[str, float]) -> list[str]:
+    """Name the stages that train, in their order."""
+    return [stage for stage in seconds if stage != "test"]
 
 
 def _copy(source: Path, target: Path) -> None:

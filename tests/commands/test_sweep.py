@@ -1,12 +1,14 @@
 """Sweeps: one run folder a job, the report at the end, failures noted while the others go on."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from command import TINY, alpl
 from omegaconf import OmegaConf
 
-from alpl.commands.sweep import end_sweep
+from alpl.commands.sweep import Outcome, end_sweep
+from alpl.machine.files import write_sealed
 
 
 def test_a_sweep_reports_and_the_same_command_does_nothing(tmp_path: Path) -> None:
@@ -66,3 +68,19 @@ def test_an_outcome_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.
         end_sweep(OmegaConf.create({"hydra": hydra, "paths": {"runs": str(tmp_path)}}), [])
     said = capsys.readouterr().err
     assert end.value.code == 1 and said.count("\n") == 1 and f"how a run ended cannot be read: {outcome}" in said
+
+
+def test_a_failed_run_whose_journal_cannot_be_read_has_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, sweep = tmp_path / "runs" / "run", tmp_path / "sweep"
+    run.mkdir(parents=True)
+    (run / "journal.jsonl").write_text('{\n{"stage": "finished"}\n')
+    write_sealed(sweep / "0" / "outcome.json", asdict(Outcome(0, str(run), "line 1 of its journal")))
+    (tmp_path / "file").touch()  # and one whose folder cannot be made any more
+    write_sealed(sweep / "1" / "outcome.json", asdict(Outcome(1, str(tmp_path / "file" / "run"), "no folder")))
+    hydra = {"sweep": {"dir": str(sweep)}, "launcher": {"_target_": "basic"}}
+    with pytest.raises(SystemExit) as end:
+        end_sweep(OmegaConf.create({"hydra": hydra, "paths": {"runs": str(tmp_path / "runs")}}), [])
+    assert end.value.code == 1
+    assert capsys.readouterr().err == "alpl: error: 2 of 2 runs failed, as told above: run 1, 2\n"

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from command import TINY, Result, alpl
@@ -10,7 +11,7 @@ from test_resume import TIMED, contents
 
 from alpl.commands.status import JobStatus, checked, state_of
 from alpl.errors import DataError
-from alpl.machine.files import read_json, read_sealed, write_sealed
+from alpl.machine.files import read_json, read_sealed, sha256_of, write_sealed
 from alpl.runs import artefacts
 from alpl.runs.artefacts import FILES
 from alpl.runs.journal import read_journal
@@ -91,7 +92,7 @@ def test_nothing_broken_is_reported(run: Path, name: str, caplog: pytest.LogCapt
 @pytest.mark.parametrize(
     ("stage", "name"),
     [
-        ("select", "query.csv"), ("select", "model.pt"), ("select", "pool.csv"), ("select", "metrics.json"),
+        ("select", "query.csv"), ("predict", "model.pt"), ("select", "pool.csv"), ("select", "metrics.json"),
         ("predict", "predictions/unlabeled/row.npy"), ("fit", "epochs.csv"),
     ],
 )  # fmt: skip
@@ -190,6 +191,103 @@ def test_runs_of_earlier_versions_have_no_sums(run: Path) -> None:
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     flip(run / "cycle_00" / "query.csv")
     assert state_of(run)[0] == "done" and again(run).status == 0
+
+
+@pytest.mark.parametrize("name", ["cycle_00/query.csv", "metrics.csv", "error.txt"])
+def test_a_file_that_cannot_be_read_hides_no_other_run(
+    run: Path, name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = run.with_name("other")
+    shutil.copytree(run, other)
+    about = {name: value for name, value in read_sealed(other / "run.json").items() if name != "row"}
+    write_sealed(other / "run.json", about | {"row": "other"})
+    (run / "error.txt").write_text("why\n")
+    lines = (run / "journal.jsonl").read_text().splitlines(keepends=True)
+    (run / "journal.jsonl").write_text("".join(lines[:-1]))
+    opened = Path.open
+
+    def refuses(path: Path, *args: object, **kwargs: object) -> object:
+        if path == run / name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refuses)
+    # the results do without why a run failed
+    expected = [other, run] if name == "error.txt" else [other]
+    assert sorted(each.folder for each in find_runs([run.parent])) == sorted(expected)
+    assert str(run / name) in caplog.text and "Permission denied" in caplog.text
+    state, detail = state_of(run)
+    assert (state, "Permission denied" in detail) == (("failed", False) if name == "error.txt" else ("broken", True))
+    if name == "cycle_00/query.csv":
+        job = checked(JobStatus("done", run, "", ()))
+        assert job.state == "broken"
+        assert job.detail == f"{name} cannot be read: Permission denied (cycle 1, stage select)"
+
+
+# --- made-up runs
+
+
+def made(folder: Path, *, cycles: int = 5, labeled: bool = False, **config: object) -> RunFolder:
+    """A finished run that kept neither its predictions nor its weights, but for the last ones."""
+    run = RunFolder(folder)
+    write_sealed(
+        folder / "run.json", {"config": {"warm_start": False, "pseudo_labels": {} if labeled else None} | config}
+    )
+    files = {"fit": ["pool.csv", "model.pt"], "test": ["metrics.json"], "predict": ["predictions/unlabeled/row.npy"],
+             "select": ["query.csv", "embedding/features.npy", "gallery/000.jpg"]}  # fmt: skip
+    files |= {"pseudo_label": ["pseudo_labels.csv"]} if labeled else {}
+    for cycle in range(cycles):
+        for stage in ["fit", "test"] if cycle == cycles - 1 else files:
+            sums = {}
+            for path in (folder / f"cycle_{cycle:02d}" / name for name in files[stage]):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps({"stage": stage, "cycle": cycle}))
+                sums[path.relative_to(folder).as_posix()] = sha256_of(path)
+            run.mark_done({"cycle": cycle, "stage": stage, "seconds": 1.0, FILES: sums})
+        if cycle < cycles - 1:
+            shutil.rmtree(folder / f"cycle_{cycle:02d}" / "predictions")
+            (folder / f"cycle_{cycle:02d}" / "model.pt").unlink()
+    run.mark_done({"stage": "finished"})
+    run.write_metrics(cycles)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("labeled", "config", "last"),
+    [
+        (False, {}, (2, "select")),
+        (False, {"learner": None}, (2, "select")),
+        (True, {}, (2, "pseudo_label")),
+        (False, {"warm_start": True}, None),  # each fit begins with the weights of the last cycle, which are gone
+        (False, {"learner": {"_target_": "alpl.learning.TeacherStudent"}}, None),
+    ],
+)
+def test_what_is_gone_costs_no_cycle_before_its_own(
+    tmp_path: Path, labeled: bool, config: dict[str, object], last: tuple[int, str] | None
+) -> None:
+    run = made(tmp_path, labeled=labeled, **config)
+    assert run.look_over() == ""
+    (tmp_path / "cycle_03" / ("pseudo_labels.csv" if labeled else "query.csv")).unlink()
+    with mock.patch.object(artefacts, "check"), mock.patch.object(artefacts, "sha256_of", side_effect=AssertionError):
+        run.look_over()  # what is gone is found without reading what is there
+    assert [(each["cycle"], each["stage"]) for each in run.journal][-1:] == ([last] if last else [])
+
+
+def test_weights_are_wanted_where_a_run_does_not_say_its_config(tmp_path: Path) -> None:
+    run = made(tmp_path, labeled=True)
+    (tmp_path / "run.json").unlink()
+    assert run.look_over() == ""
+    (tmp_path / "cycle_03" / "pseudo_labels.csv").unlink()
+    run.look_over()
+    assert run.journal == []
+
+
+@pytest.mark.parametrize("name", ["embedding/features.npy", "gallery/000.jpg"])
+def test_what_a_report_draws_is_compared(tmp_path: Path, name: str) -> None:
+    run = made(tmp_path)
+    assert run.is_whole
+    flip(tmp_path / "cycle_02" / name)
+    assert [fault.name for fault in artefacts.faults(tmp_path, run.journal, of_report=True)] == [f"cycle_02/{name}"]
 
 
 def assert_equal(run: Path, whole: Path) -> None:

@@ -1,10 +1,14 @@
 """What a run knows its data by: the same for the same, and what differs by its name."""
 
+from unittest import mock
+
 import pytest
 
 from alpl.errors import ConfigError, DataError
 from alpl.machine.files import write_json
+from alpl.preflight import checks
 from alpl.runs.fingerprint import FILE, Fingerprint, Part, check_same_data, read_fingerprint
+from alpl.runs.run_folder import RunFolder
 
 PARTS = {
     "classes": Part(2, "a"),
@@ -76,3 +80,21 @@ def test_what_an_earlier_version_noted_tells_nothing_and_a_broken_file_is_named(
     write_json(tmp_path / FILE, {"parts": {"classes": 3}})
     with pytest.raises(DataError, match=r"data.json must hold the number and sha256 of each part"):
         read_fingerprint(tmp_path)
+
+
+def test_of_a_broken_file_the_message_says_what_deleting_it_does(tmp_path):
+    (tmp_path / FILE).write_text("{")
+    with pytest.raises(DataError, match=r"put it back from a copy, or delete it: .* takes those of now") as caught:
+        read_fingerprint(tmp_path)
+    assert "writes it again" not in str(caught.value)
+
+
+def test_a_run_that_goes_on_without_its_note_takes_the_data_of_now_and_says_so(tmp_path):
+    for is_begun in (False, True):
+        if is_begun:
+            RunFolder(tmp_path).mark_done({"cycle": 0, "stage": "fit", "seconds": 1.0})
+            (tmp_path / FILE).unlink()
+        with mock.patch.object(checks.log, "warning") as warning:
+            checks.check_data(EARLIER, tmp_path, may_write=True)
+        assert [call.args[1] for call in warning.call_args_list] == ([tmp_path / FILE] if is_begun else [])
+        assert read_fingerprint(tmp_path) == EARLIER

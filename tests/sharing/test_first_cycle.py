@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from unittest import mock
@@ -10,7 +11,8 @@ import pytest
 from command import TINY, alpl
 from shared_runs import contents, journal, row, taken
 
-from alpl.errors import ConfigError
+from alpl.errors import ConfigError, DataError
+from alpl.machine.files import read_sealed, write_sealed
 from alpl.machine.interruption import Interrupted
 from alpl.runs.products import Products
 from alpl.runs.run_folder import RunFolder
@@ -117,6 +119,25 @@ def test_a_broken_product_is_not_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["history.npy", "model.pt", "pool.csv"])
+def test_a_taken_file_that_broke_is_mended_as_the_message_says(tmp_path: Path, name: str) -> None:
+    for row_name in ("maker", "taker"):
+        assert alpl(tmp_path, *TINY, "acquisition=dispersion", f"row={row_name}").status == 0
+    run = row(tmp_path, "taker")
+    whole = contents(run)
+    lines = (run / "journal.jsonl").read_text().splitlines(keepends=True)
+    (run / "journal.jsonl").write_text("".join(lines[:2]))  # killed after the test
+    path = run / "cycle_00" / name
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    broken = alpl(tmp_path, *TINY, "acquisition=dispersion", "row=taker")
+    assert broken.status == 2 and f"{path} is not what stage fit wrote there: delete it" in broken.err
+    path.unlink()
+    again = alpl(tmp_path, *TINY, "acquisition=dispersion", "row=taker")
+    assert again.status == 0, again.err
+    assert taken(run).keys() == {"fit", "test"} and contents(run) == whole
+
+
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_made_ends_the_run_with_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     result = alpl(tmp_path / "runs", *TINY, f"paths.cache={tmp_path / 'file'}")
@@ -163,6 +184,75 @@ def product(tmp_path: Path) -> Path:
     assert Made(tmp_path / "maker", tmp_path / "cache").run() == ["fit", "test"]
     assert Made(tmp_path / "maker_of_two", tmp_path / "cache").run(processes=2) == ["fit", "test"]
     return tmp_path / "cache"
+
+
+def mended(run: Made) -> Made:
+    """The same run, taken up again."""
+    run.folder.look_over()
+    return Made(run.folder.path, run.part._products.root)  # type: ignore[union-attr]
+
+
+def as_earlier(run: RunFolder) -> None:
+    """Let a run be one of an earlier version, which did not tell the files that it took in the lines of the fits."""
+    entries = run.journal
+    told = {"cycle_00/fit.txt": entries[0].pop("files")["cycle_00/fit.txt"]}
+    (run.path / "journal.jsonl").unlink()
+    for entry in entries:
+        run.mark_done(entry | ({"files": told | entry["files"]} if entry["stage"] == "test" else {}))
+    used = read_sealed(run.path / USED)[first_cycle.KIND]
+    write_sealed(run.path / USED, {first_cycle.KIND: {name: used[name] for name in used if name != "files"}})
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+@pytest.mark.parametrize("stage", ["fit", "test"])
+def test_a_taken_file_that_broke_is_named_and_taken_again(
+    tmp_path: Path, product: Path, stage: str, earlier: bool
+) -> None:
+    made = Made(tmp_path / "run", product)
+    made.part.share(lambda: DETERMINANTS, made.train)
+    if stage == "test":
+        made.train()
+    if earlier:
+        as_earlier(made.folder)
+    path = made.folder.cycle(0).folder / "fit.txt"
+    path.write_text("fib")
+    if not (earlier and stage == "fit"):
+        with pytest.raises(DataError, match=rf"fit\.txt is not what stage {'test' if earlier else 'fit'} wrote there"):
+            made.folder.look_over()
+    path.unlink()
+    again = mended(made)
+    assert again.run() == ["test"] and again.part.taken and path.read_text() == "fit"
+    assert [entry["stage"] for entry in again.folder.journal] == ["fit", "test"]
+    assert "cycle_00/fit.txt" in again.folder.journal[0]["files"]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_was_taken_is_trained_where_it_and_the_product_are_gone(
+    tmp_path: Path, product: Path, processes: int
+) -> None:
+    made = Made(tmp_path / "run", product)
+    assert made.run(processes=processes) == ["test"]
+    (made.folder.cycle(0).folder / "fit.txt").unlink()
+    shutil.rmtree(product)
+    again = mended(made)
+    assert again.run(processes=processes) == ["fit", "test"] and again.part.taken is None
+
+
+def test_a_run_that_was_killed_while_it_took_takes_again(tmp_path: Path, product: Path) -> None:
+    made = Made(tmp_path / "run", product)
+    with mock.patch.object(RunFolder, "mark_done", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        made.run()
+    path = made.folder.cycle(0).folder / "fit.txt"
+    path.write_text("fib")  # no line answers for it yet
+    assert mended(made).run() == ["test"] and path.read_text() == "fit"
+
+
+def test_the_others_do_not_go_on_with_what_is_gone(tmp_path: Path, product: Path) -> None:
+    made = Made(tmp_path / "run", product)
+    made.part.share(lambda: DETERMINANTS, made.train)
+    assert made.part._is_decided()
+    (made.folder.cycle(0).folder / "fit.txt").unlink()
+    assert not made.part._is_decided()
 
 
 def test_what_is_half_trained_is_not_taken(tmp_path: Path, product: Path) -> None:
