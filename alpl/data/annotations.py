@@ -6,6 +6,7 @@ Axes: N images, I boxes of all images.
 from __future__ import annotations
 
 import logging
+import os
 from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -35,6 +36,8 @@ Action: TypeAlias = Literal["error", "warn"]
 SLACK = 1.0  # pixels that a box may stick out, e.g. because someone counted from 0; it is clipped
 NUM_NAMED = 10  # problems that an error names one by one
 NUM_ALIKE = 3  # files that are named of those with the same problem
+MARKS = {"0": False, "false": False, "unspecified": False, "1": True, "true": True}
+"""How files write whether something holds, such as that an object is difficult."""
 
 
 class Problem(NamedTuple):
@@ -58,10 +61,12 @@ class Annotations:
         split: its name, for messages.
         shift: what is added to x1 and y1, and to x2 and y2, as they are written, so that they count from 0 and x2 and
             y2 are one past the last pixel.
+        outside: whether files outside of the folder that they belong to are read.
     """
 
     split: str
     shift: tuple[float, float] = (0.0, 0.0)
+    outside: bool = False
     names: list[str] = field(default_factory=list)
     """N image names."""
     paths: list[str] = field(default_factory=list)
@@ -74,6 +79,8 @@ class Annotations:
     """Problems of no image, such as boxes of images that are not listed."""
     image_faults: dict[int, list[Problem]] = field(default_factory=dict)
     """Problems of a whole image, by its position."""
+    refused: set[int] = field(default_factory=set)
+    """Positions of images whose files must not be opened."""
     box_faults: dict[int, str] = field(default_factory=dict)
     """What is wrong with a box, by its position."""
     classes: list[str] = field(default_factory=list)
@@ -107,6 +114,17 @@ class Annotations:
     def fault(self, row: int, file: str | Path, what: str) -> None:
         """Note a problem of a whole image."""
         self.image_faults.setdefault(row, []).append(Problem(str(file), what))
+
+    def refusal(self, path: str | Path, folder: Path) -> str:
+        """Say why a file is not to be opened: it lies outside of its folder. Empty where it is, or may lie anywhere."""
+        if self.outside or Path(os.path.normpath(path)).is_relative_to(os.path.normpath(folder)):
+            return ""
+        return f"{path} lies outside of {folder}; data.source.outside=true reads it"
+
+    def refuse(self, row: int, file: str | Path, what: str) -> None:
+        """Note a problem for which the image must not even be opened."""
+        self.refused.add(row)
+        self.fault(row, file, what)
 
 
 @final
@@ -153,6 +171,7 @@ class AbstractAnnotatedFiles(AbstractDetectionSource):
         allow_lost: classes that may lose all their training objects where ``bad`` skips them; for others that is an
             error of its own.
         repeats: what is done about images with the same bytes; see :data:`Action`.
+        outside: read files that the annotations, or lists, name outside of their folder (absolute paths, ``../``).
 
     Raises:
         ConfigError: a value is out of range.
@@ -167,7 +186,9 @@ class AbstractAnnotatedFiles(AbstractDetectionSource):
         max_megapixels: float = 100.0,
         allow_lost: Sequence[str] = (),
         repeats: Action = "warn",
+        outside: bool = False,
     ) -> None:
+        self.outside = outside
         self.policy = Policy(bad, verify_images, cache_bytes, max_megapixels, tuple(allow_lost), repeats)
         self.policy.check()
 
@@ -259,7 +280,8 @@ def _find_repeats(name: str, train: Annotations, test: Annotations, repeats: Act
     A file is the same through symbolic links, too. What only has the same bytes is told, or noted as well.
     """
     images = [(split, row) for split in (train, test) for row in range(len(split.names))]
-    found = find_repeats([split.paths[row] for split, row in images])
+    refused = {at for at, (split, row) in enumerate(images) if row in split.refused}
+    found = find_repeats([split.paths[row] for split, row in images], refused)
     for group in found.files:
         _note_repeats([images[at] for at in group], _listed_again)
     copies = [[images[at] for at in group] for group in found.copies]
@@ -322,8 +344,10 @@ class _Checked:
 
     def _check_images(self, policy: Policy) -> None:
         split = self.split
-        found = of_files(partial(_read_size, policy=policy), split.paths)
-        for row, (size, stated) in enumerate(zip(found, split.stated_sizes, strict=True)):
+        rows = [row for row in range(len(split.names)) if row not in split.refused]
+        found = of_files(partial(_read_size, policy=policy), [split.paths[row] for row in rows])
+        for row, size in zip(rows, found, strict=True):
+            stated = split.stated_sizes[row]
             if isinstance(size, str):
                 split.fault(row, split.paths[row], size)
                 continue
@@ -414,7 +438,8 @@ class _Checked:
         """Give the images where ``kept`` (``Bool[N]``)."""
         rows, split = kept.nonzero()[0].tolist(), self.split
         names, paths = [split.names[row] for row in rows], [split.paths[row] for row in rows]
-        return ImageFiles(names, paths, torch.from_numpy(self.sizes[kept]), cache_bytes)
+        refused = [position for position, row in enumerate(rows) if row in split.refused]
+        return ImageFiles(names, paths, torch.from_numpy(self.sizes[kept]), cache_bytes, refused)
 
     def objects(self, kept: np.ndarray, *, only: bool = False) -> ObjectTable:
         """Give the good boxes where ``kept`` (``Bool[N]``), none for other images; ``only`` the images kept."""
