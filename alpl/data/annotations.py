@@ -168,8 +168,8 @@ class AbstractAnnotatedFiles(AbstractDetectionSource):
             middle of a fit; else only their headers are read. A process decodes a file once, however many runs it does.
         cache_bytes: budget for decoded images; see :class:`alpl.data.image_files.ImageFiles`.
         max_megapixels: an image with more is a problem: a file of kilobytes may decode to gigabytes.
-        allow_lost: classes that may lose all their training objects where ``bad`` skips them; for others that is an
-            error of its own.
+        allow_lost: classes that may lose all their training objects where ``bad`` skips them, or have none where it
+            skips boxes of unknown classes; for others that is an error of its own.
         repeats: what is done about images with the same bytes; see :data:`Action`.
         outside: read files that the annotations, or lists, name outside of their folder (absolute paths, ``../``).
 
@@ -411,28 +411,50 @@ class _Checked:
     def check_floor(self, name: str, kept: np.ndarray, policy: Policy) -> None:
         """Make sure that skipping leaves something of the split, and of each class that is trained on.
 
+        Difficult objects do not count: they are not trained on.
+
         Raises:
             DataError: it does not.
         """
         split = self.split
         good = kept[self.row]
         good[list(split.box_faults)] = False
-        if len(good) and not good.any():
-            raise DataError(
-                f"{name}: no object is left in the {split.split} split: all {len(good)} have problems "
-                f"(bad={policy.bad})"
-            )
+        counts = np.array(split.difficult, dtype=np.uint8) == 0
+        for which, among in (("", np.ones_like(counts)), (" that are not difficult", counts)):
+            if among.any() and not good[among].any():
+                raise DataError(
+                    f"{name}: no object is left in the {split.split} split: all {among.sum()}{which} have problems "
+                    f"(bad={policy.bad})"
+                )
         if not len(good) and rank() == 0:
             logging.getLogger("alpl").warning("%s: the annotations of the %s split hold no object", name, split.split)
-        if split.split != "train":
-            return
-        written, left = Counter(split.classes), {split.classes[box] for box in good.nonzero()[0].tolist()}
-        for lost in self.names:
-            if written[lost] and lost not in left and lost not in policy.allow_lost:
+        if split.split == "train":
+            self._check_classes(name, counts, good & counts, policy)
+
+    def _check_classes(self, name: str, counts: np.ndarray, good: np.ndarray, policy: Policy) -> None:
+        """Check each class: ``counts`` (``Bool[I]``) says which objects do, ``good`` which of them are left."""
+        written, left = (Counter(self.split.classes[box] for box in of.nonzero()[0].tolist()) for of in (counts, good))
+        gone = [each for each in self.names if not left[each] and each not in policy.allow_lost]
+        for lost in gone:
+            if written[lost]:
                 raise DataError(
-                    f"{name}: class {lost!r} loses all {written[lost]} objects of the {split.split} split "
+                    f"{name}: class {lost!r} loses all {written[lost]} objects of the {self.split.split} split "
                     f"(bad={policy.bad}); data.source.allow_lost=[{lost}] goes on without them"
                 )
+        if not gone or not len(counts):
+            return
+        classes = ", ".join(map(repr, gone[:NUM_NAMED]))
+        classes += f" and {len(gone) - NUM_NAMED} more" if len(gone) > NUM_NAMED else ""
+        without = f"{name}: no object of the {self.split.split} split that is not difficult is of class {classes}"
+        skipped = Counter(strange for strange in self.strange.values() if strange)
+        if skipped:  # other spellings of the class, perhaps
+            shown = ", ".join(f"{number} of {strange!r}" for strange, number in skipped.most_common(NUM_NAMED))
+            raise DataError(
+                f"{without}, and boxes of unknown classes are skipped: {shown} (bad={policy.bad}); "
+                f"data.source.allow_lost=[{','.join(gone)}] goes on"
+            )
+        if rank() == 0:
+            logging.getLogger("alpl").warning("%s", without)
 
     def images(self, kept: np.ndarray, cache_bytes: int) -> ImageFiles:
         """Give the images where ``kept`` (``Bool[N]``)."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, final, get_args
 
 from alpl.boxes.objects import DetectionSplits
-from alpl.data.annotations import AbstractAnnotatedFiles, Annotations, Bad, Problem, make_splits
+from alpl.data.annotations import MARKS, AbstractAnnotatedFiles, Annotations, Bad, Problem, make_splits
 from alpl.data.image_files import check_regular
 from alpl.errors import ConfigError, DataError
 
@@ -269,13 +269,23 @@ def _add_box(box: Any, file: Path, rows: dict[Any, int], names: dict[Any, str], 
         return
     row, name = rows[_id(box.image)], names.get(_id(box.category), f"category {box.category}")
     numbers = [_number(each) for each in box.box] if isinstance(box.box, list) else []
-    if len(numbers) == 4 and all(map(_is_number, numbers)):
-        left, top, width, height = numbers
-        xyxy = (left, top, left + width, top + height)
-        split.add_box(row, xyxy, name, difficult=bool(box.crowd))
-    else:
+    crowd, fault = _mark(box.crowd), None
+    if len(numbers) != 4 or not all(map(_is_number, numbers)):
         fault = f"the {name!r} annotation must have a bbox of four numbers, got {str(box.box)[:50]}"
+    elif crowd is None:
+        fault = f"the {name!r} annotation must have an iscrowd of 0 or 1, got {str(box.crowd)[:50]!r}"
+    if fault is not None:
         split.add_box(row, [math.nan] * 4, name, fault=fault)
+        return
+    left, top, width, height = numbers
+    split.add_box(row, (left, top, left + width, top + height), name, difficult=bool(crowd))
+
+
+def _mark(value: Any) -> bool | None:
+    """Give what a mark says, which some tools write as a text; no mark says no. None where it says nothing."""
+    if isinstance(value, str):
+        return MARKS.get(value.strip().lower())
+    return bool(value) if value is None or (isinstance(value, (int, float)) and value in (0, 1)) else None
 
 
 def _number(value: Any) -> Any:

@@ -104,6 +104,34 @@ def test_what_loses_all_is_an_error_of_its_own(images):
     assert [each.labels.tolist() for each in splits.train_objects] == [[1], [1]]
 
 
+def test_difficult_objects_are_no_objects_left(images):
+    lost, hard = (0, (1, 1, 1, 2), "cat"), (0, (1, 1, 9, 9), "cat")
+    train = _split(images, [0], [lost, (0, (1, 1, 9, 9))])
+    train.add_box(*hard, difficult=True)
+    with pytest.raises(DataError, match=r"class 'cat' loses all 1 objects of the train split \(bad=skip_boxes"):
+        _make(images, train, bad="skip_boxes")
+    train = _split(images, [0], [lost])
+    train.add_box(*hard, difficult=True)
+    with pytest.raises(DataError, match=r"is left in the train split: all 1 that are not difficult have problems"):
+        _make(images, train, bad="skip_boxes")
+
+
+def test_a_class_without_objects_is_told_and_an_error_where_others_are_unknown(images, caplog):
+    boxes = [(0, (1, 1, 9, 9), "cat"), (0, (1, 1, 9, 9), "Dog"), (1, (1, 1, 9, 9), "cat"), (1, (1, 1, 9, 9), "Dog")]
+    for bad, allowed in (("skip_boxes", ()), ("skip_images", ("cat",))):
+        with pytest.raises(DataError) as caught:
+            _make(images, _split(images, [0, 1, 2], [*boxes, (2, (1, 1, 9, 9), "cat")]), bad=bad, allow_lost=allowed)
+        assert str(caught.value) == (
+            "Set: no object of the train split that is not difficult is of class 'dog', and boxes of unknown classes "
+            f"are skipped: 2 of 'Dog' (bad={bad}); data.source.allow_lost=[dog] goes on"
+        )
+    splits = _make(images, _split(images, [0, 1], boxes), bad="skip_boxes", allow_lost=("dog",))
+    assert [each.labels.tolist() for each in splits.train_objects] == [[0], [0]]
+    caplog.clear()
+    _make(images, _split(images, [0], boxes[:1]))
+    assert caplog.messages == ["Set: no object of the train split that is not difficult is of class 'dog'"]
+
+
 def test_skipped_images_keep_their_position_in_the_pool(images):
     train = _split(images, [0, 1, 2], [(1, (1, 1, 1, 2)), (1, (1, 1, 9, 9)), (2, (1, 1, 3, 3))])
     splits = _make(images, train, bad="skip_images")

@@ -91,6 +91,8 @@ def test_a_test_class_that_was_not_trained_is_unknown(root):
         ({"category_id": 2}, "the 'category 2' box (1, 1.5, 11, 21.5) is of an unknown class"),
         ({"bbox": [1.0, 1.5, 9.0]}, "the 'person' annotation must have a bbox of four numbers, got [1.0, 1.5, 9.0]"),
         ({"bbox": None}, "the 'person' annotation must have a bbox of four numbers, got None"),
+        ({"iscrowd": "maybe"}, "the 'person' annotation must have an iscrowd of 0 or 1, got 'maybe'"),
+        ({"iscrowd": 2}, "the 'person' annotation must have an iscrowd of 0 or 1, got '2'"),
         ({"bbox": [1.0, float("nan"), 9.0, 9.0]}, "the 'person' annotation must have a bbox of four numbers"),
     ],
 )
@@ -102,6 +104,14 @@ def test_bad_boxes_are_named_and_skipped_as_asked(root, change, what):
     assert COCO(str(root), allow_lost=lost).load().excluded.tolist() == [0]  # which had no other
     splits = COCO(str(root), bad="skip_images", allow_lost=lost).load()
     assert splits.excluded.tolist() == [0] and splits.train_objects[2].labels.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(("written", "difficult"), [("0", False), (" False", False), (None, False), (0.0, False),
+                                                    ("1", True), (True, True)])  # fmt: skip
+def test_crowds_may_be_written_as_texts(root, written, difficult):
+    _edit(root, lambda content: [each.update(iscrowd=written) for each in content["annotations"]])
+    objects = COCO(str(root), bad="error").load().train_objects
+    assert torch.cat([each.difficult for each in objects]).tolist() == [difficult] * 4
 
 
 def test_images_outside_of_their_folder_are_refused_and_not_opened(root):
