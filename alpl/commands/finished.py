@@ -11,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from alpl.commands.messages import one_line
 from alpl.commands.sweep import in_sweep
-from alpl.errors import ConfigError, DataError
 from alpl.runs.fingerprint import Fingerprint, check_same_data, read_fingerprint
 
 
@@ -29,7 +28,7 @@ def check_finished(folder: Path, config: DictConfig) -> str:
         return "with which data, it has not noted"
     try:
         now = _fingerprint_now(config.data)
-    except (ConfigError, DataError, HydraException) as error:
+    except Exception as error:  # a source of the user's may raise anything
         cause = error.__cause__ if isinstance(error, HydraException) and error.__cause__ else error
         return f"its data are not compared, as they cannot be read now: {one_line(cause)}"
     check_same_data(folder, now)

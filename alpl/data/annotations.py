@@ -6,6 +6,7 @@ Axes: N images, I boxes of all images.
 from __future__ import annotations
 
 import logging
+import os
 from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -35,6 +36,8 @@ Action: TypeAlias = Literal["error", "warn"]
 SLACK = 1.0  # pixels that a box may stick out, e.g. because someone counted from 0; it is clipped
 NUM_NAMED = 10  # problems that an error names one by one
 NUM_ALIKE = 3  # files that are named of those with the same problem
+MARKS = {"0": False, "false": False, "unspecified": False, "1": True, "true": True}
+"""How files write whether something holds, such as that an object is difficult."""
 
 
 class Problem(NamedTuple):
@@ -58,10 +61,12 @@ class Annotations:
         split: its name, for messages.
         shift: what is added to x1 and y1, and to x2 and y2, as they are written, so that they count from 0 and x2 and
             y2 are one past the last pixel.
+        outside: whether files outside of the folder that they belong to are read.
     """
 
     split: str
     shift: tuple[float, float] = (0.0, 0.0)
+    outside: bool = False
     names: list[str] = field(default_factory=list)
     """N image names."""
     paths: list[str] = field(default_factory=list)
@@ -74,6 +79,8 @@ class Annotations:
     """Problems of no image, such as boxes of images that are not listed."""
     image_faults: dict[int, list[Problem]] = field(default_factory=dict)
     """Problems of a whole image, by its position."""
+    refused: set[int] = field(default_factory=set)
+    """Positions of images whose files must not be opened."""
     box_faults: dict[int, str] = field(default_factory=dict)
     """What is wrong with a box, by its position."""
     classes: list[str] = field(default_factory=list)
@@ -107,6 +114,17 @@ class Annotations:
     def fault(self, row: int, file: str | Path, what: str) -> None:
         """Note a problem of a whole image."""
         self.image_faults.setdefault(row, []).append(Problem(str(file), what))
+
+    def refusal(self, path: str | Path, folder: Path) -> str:
+        """Say why a file is not to be opened: it lies outside of its folder. Empty where it is, or may lie anywhere."""
+        if self.outside or Path(os.path.normpath(path)).is_relative_to(os.path.normpath(folder)):
+            return ""
+        return f"{path} lies outside of {folder}; data.source.outside=true reads it"
+
+    def refuse(self, row: int, file: str | Path, what: str) -> None:
+        """Note a problem for which the image must not even be opened."""
+        self.refused.add(row)
+        self.fault(row, file, what)
 
 
 @final
@@ -150,9 +168,10 @@ class AbstractAnnotatedFiles(AbstractDetectionSource):
             middle of a fit; else only their headers are read. A process decodes a file once, however many runs it does.
         cache_bytes: budget for decoded images; see :class:`alpl.data.image_files.ImageFiles`.
         max_megapixels: an image with more is a problem: a file of kilobytes may decode to gigabytes.
-        allow_lost: classes that may lose all their training objects where ``bad`` skips them; for others that is an
-            error of its own.
+        allow_lost: classes that may lose all their training objects where ``bad`` skips them, or have none where it
+            skips boxes of unknown classes; for others that is an error of its own.
         repeats: what is done about images with the same bytes; see :data:`Action`.
+        outside: read files that the annotations, or lists, name outside of their folder (absolute paths, ``../``).
 
     Raises:
         ConfigError: a value is out of range.
@@ -167,7 +186,9 @@ class AbstractAnnotatedFiles(AbstractDetectionSource):
         max_megapixels: float = 100.0,
         allow_lost: Sequence[str] = (),
         repeats: Action = "warn",
+        outside: bool = False,
     ) -> None:
+        self.outside = outside
         self.policy = Policy(bad, verify_images, cache_bytes, max_megapixels, tuple(allow_lost), repeats)
         self.policy.check()
 
@@ -259,7 +280,8 @@ def _find_repeats(name: str, train: Annotations, test: Annotations, repeats: Act
     A file is the same through symbolic links, too. What only has the same bytes is told, or noted as well.
     """
     images = [(split, row) for split in (train, test) for row in range(len(split.names))]
-    found = find_repeats([split.paths[row] for split, row in images])
+    refused = {at for at, (split, row) in enumerate(images) if row in split.refused}
+    found = find_repeats([split.paths[row] for split, row in images], refused)
     for group in found.files:
         _note_repeats([images[at] for at in group], _listed_again)
     copies = [[images[at] for at in group] for group in found.copies]
@@ -322,8 +344,10 @@ class _Checked:
 
     def _check_images(self, policy: Policy) -> None:
         split = self.split
-        found = of_files(partial(_read_size, policy=policy), split.paths)
-        for row, (size, stated) in enumerate(zip(found, split.stated_sizes, strict=True)):
+        rows = [row for row in range(len(split.names)) if row not in split.refused]
+        found = of_files(partial(_read_size, policy=policy), [split.paths[row] for row in rows])
+        for row, size in zip(rows, found, strict=True):
+            stated = split.stated_sizes[row]
             if isinstance(size, str):
                 split.fault(row, split.paths[row], size)
                 continue
@@ -387,34 +411,57 @@ class _Checked:
     def check_floor(self, name: str, kept: np.ndarray, policy: Policy) -> None:
         """Make sure that skipping leaves something of the split, and of each class that is trained on.
 
+        Difficult objects do not count: they are not trained on.
+
         Raises:
             DataError: it does not.
         """
         split = self.split
         good = kept[self.row]
         good[list(split.box_faults)] = False
-        if len(good) and not good.any():
-            raise DataError(
-                f"{name}: no object is left in the {split.split} split: all {len(good)} have problems "
-                f"(bad={policy.bad})"
-            )
+        counts = np.array(split.difficult, dtype=np.uint8) == 0
+        for which, among in (("", np.ones_like(counts)), (" that are not difficult", counts)):
+            if among.any() and not good[among].any():
+                raise DataError(
+                    f"{name}: no object is left in the {split.split} split: all {among.sum()}{which} have problems "
+                    f"(bad={policy.bad})"
+                )
         if not len(good) and rank() == 0:
             logging.getLogger("alpl").warning("%s: the annotations of the %s split hold no object", name, split.split)
-        if split.split != "train":
-            return
-        written, left = Counter(split.classes), {split.classes[box] for box in good.nonzero()[0].tolist()}
-        for lost in self.names:
-            if written[lost] and lost not in left and lost not in policy.allow_lost:
+        if split.split == "train":
+            self._check_classes(name, counts, good & counts, policy)
+
+    def _check_classes(self, name: str, counts: np.ndarray, good: np.ndarray, policy: Policy) -> None:
+        """Check each class: ``counts`` (``Bool[I]``) says which objects do, ``good`` which of them are left."""
+        written, left = (Counter(self.split.classes[box] for box in of.nonzero()[0].tolist()) for of in (counts, good))
+        gone = [each for each in self.names if not left[each] and each not in policy.allow_lost]
+        for lost in gone:
+            if written[lost]:
                 raise DataError(
-                    f"{name}: class {lost!r} loses all {written[lost]} objects of the {split.split} split "
+                    f"{name}: class {lost!r} loses all {written[lost]} objects of the {self.split.split} split "
                     f"(bad={policy.bad}); data.source.allow_lost=[{lost}] goes on without them"
                 )
+        if not gone or not len(counts):
+            return
+        classes = ", ".join(map(repr, gone[:NUM_NAMED]))
+        classes += f" and {len(gone) - NUM_NAMED} more" if len(gone) > NUM_NAMED else ""
+        without = f"{name}: no object of the {self.split.split} split that is not difficult is of class {classes}"
+        skipped = Counter(strange for strange in self.strange.values() if strange)
+        if skipped:  # other spellings of the class, perhaps
+            shown = ", ".join(f"{number} of {strange!r}" for strange, number in skipped.most_common(NUM_NAMED))
+            raise DataError(
+                f"{without}, and boxes of unknown classes are skipped: {shown} (bad={policy.bad}); "
+                f"data.source.allow_lost=[{','.join(gone)}] goes on"
+            )
+        if rank() == 0:
+            logging.getLogger("alpl").warning("%s", without)
 
     def images(self, kept: np.ndarray, cache_bytes: int) -> ImageFiles:
         """Give the images where ``kept`` (``Bool[N]``)."""
         rows, split = kept.nonzero()[0].tolist(), self.split
         names, paths = [split.names[row] for row in rows], [split.paths[row] for row in rows]
-        return ImageFiles(names, paths, torch.from_numpy(self.sizes[kept]), cache_bytes)
+        refused = [position for position, row in enumerate(rows) if row in split.refused]
+        return ImageFiles(names, paths, torch.from_numpy(self.sizes[kept]), cache_bytes, refused)
 
     def objects(self, kept: np.ndarray, *, only: bool = False) -> ObjectTable:
         """Give the good boxes where ``kept`` (``Bool[N]``), none for other images; ``only`` the images kept."""

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, final, get_args
 
 from alpl.boxes.objects import DetectionSplits
-from alpl.data.annotations import AbstractAnnotatedFiles, Annotations, Bad, Problem, make_splits
+from alpl.data.annotations import MARKS, AbstractAnnotatedFiles, Annotations, Bad, Problem, make_splits
+from alpl.data.image_files import check_regular
 from alpl.errors import ConfigError, DataError
 
 TEST = "val2017"  # 5,000 images, of which none is in train2014 or train2017
+_NUM_DIGITS = 100  # of an id that is written as a text: Python refuses to make a number of thousands
 _MOST = 1e9  # pixels, of any coordinate; false for what is not a number
 KEYS = ("images", "annotations", "categories")
 
@@ -34,7 +36,6 @@ class _AbstractCOCO(AbstractAnnotatedFiles):
     Args:
         listing: which training images, in which order; see :data:`Listing`.
         crowds: what crowds are in training; see :data:`Crowds`.
-        outside: read images that the annotations name outside of their folder (absolute paths, ``../``).
         options: see :class:`alpl.data.annotations.AbstractAnnotatedFiles`.
 
     Raises:
@@ -47,11 +48,8 @@ class _AbstractCOCO(AbstractAnnotatedFiles):
     """The file of annotations and the folder of images; a subclass sets both splits."""
     test: tuple[Path, Path]
 
-    def __init__(
-        self, *, listing: Listing = "as_written", crowds: Crowds = "as_written", outside: bool = False, **options: Any
-    ) -> None:
+    def __init__(self, *, listing: Listing = "as_written", crowds: Crowds = "as_written", **options: Any) -> None:
         super().__init__(**options)
-        self.outside = outside
         for name, value, allowed in (("listing", listing, get_args(Listing)), ("crowds", crowds, get_args(Crowds))):
             if value not in allowed:
                 raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
@@ -160,10 +158,10 @@ def _read(file: Path, folder: Path, split: str, listing: str, *, outside: bool) 
     names = {_id(each["id"]): str(each["name"]) for each in categories}
     if listing == "as_released":
         images = _by_first_annotation(images, boxes)
-    result = Annotations(split)
+    result = Annotations(split, outside=outside)
     rows: dict[Any, int] = {}
     for image in images:
-        _add_image(image, file, folder, rows, result, outside=outside)
+        _add_image(image, file, folder, rows, result)
     for box in boxes:
         _add_box(box, file, rows, names, result)
     return result, [names[key] for key in sorted(names, key=lambda key: (isinstance(key, str), key))]
@@ -172,6 +170,7 @@ def _read(file: Path, folder: Path, split: str, listing: str, *, outside: bool) 
 def _parse(file: Path) -> dict[str, Any]:
     """Read the JSON; segmentations, most of the file, are dropped while it is parsed."""
     try:
+        check_regular(file)
         with file.open(encoding="utf-8-sig") as stream:
             content = json.load(stream, object_hook=_compact)
     except OSError as error:
@@ -202,7 +201,8 @@ def _is_id(value: Any) -> bool:
 
 def _id(value: Any) -> Any:
     """Give an id as the number that it may be written as: some tools write them as texts."""
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+    is_number = isinstance(value, str) and len(value) <= _NUM_DIGITS and value.isascii() and value.isdecimal()
+    return int(value) if is_number else value
 
 
 def _without_supercategory(categories: list[Any], boxes: list[Any]) -> list[Any]:
@@ -236,17 +236,15 @@ def _by_first_annotation(images: Iterable[Any], boxes: Iterable[Any]) -> list[An
     return [by_id[key] for key in order if key in by_id]
 
 
-def _add_image(
-    image: Any, file: Path, folder: Path, rows: dict[Any, int], split: Annotations, *, outside: bool
-) -> None:
+def _add_image(image: Any, file: Path, folder: Path, rows: dict[Any, int], split: Annotations) -> None:
     if not isinstance(image, dict) or not isinstance(image.get("file_name"), str) or not _is_id(image.get("id")):
         raise DataError(f"{file}: every image must have an id and a file_name, got {str(image)[:100]}")
     name, height, width = image["file_name"], image.get("height"), image.get("width")
     size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
     path = os.path.normpath(folder / _place(name, folder))
     row = split.add_image(name, path, file, size)
-    if not outside and not Path(path).is_relative_to(os.path.normpath(folder)):
-        split.fault(row, file, f"the image {name} lies outside of {folder}; data.source.outside=true reads it")
+    if refusal := split.refusal(path, folder):
+        split.refuse(row, file, refusal)
     if rows.setdefault(_id(image["id"]), row) != row:
         first = split.names[rows[_id(image["id"])]]
         split.fault(row, file, f"the image id {image['id']} is given twice, to {first} and {name}")
@@ -254,7 +252,13 @@ def _add_image(
 
 def _place(name: str, folder: Path) -> str:
     """Give the path that a name of a file means; Windows writes backslashes, which may stand in a name elsewhere."""
-    return name.replace("\\", "/") if "\\" in name and not (folder / name).exists() else name
+    if "\\" not in name:
+        return name
+    try:
+        is_there = (folder / name).exists()
+    except (OSError, ValueError):  # longer than a file's name may be, or with a null byte
+        is_there = False
+    return name if is_there else name.replace("\\", "/")
 
 
 def _add_box(box: Any, file: Path, rows: dict[Any, int], names: dict[Any, str], split: Annotations) -> None:
@@ -265,13 +269,23 @@ def _add_box(box: Any, file: Path, rows: dict[Any, int], names: dict[Any, str], 
         return
     row, name = rows[_id(box.image)], names.get(_id(box.category), f"category {box.category}")
     numbers = [_number(each) for each in box.box] if isinstance(box.box, list) else []
-    if len(numbers) == 4 and all(map(_is_number, numbers)):
-        left, top, width, height = numbers
-        xyxy = (left, top, left + width, top + height)
-        split.add_box(row, xyxy, name, difficult=bool(box.crowd))
-    else:
+    crowd, fault = _mark(box.crowd), None
+    if len(numbers) != 4 or not all(map(_is_number, numbers)):
         fault = f"the {name!r} annotation must have a bbox of four numbers, got {str(box.box)[:50]}"
+    elif crowd is None:
+        fault = f"the {name!r} annotation must have an iscrowd of 0 or 1, got {str(box.crowd)[:50]!r}"
+    if fault is not None:
         split.add_box(row, [math.nan] * 4, name, fault=fault)
+        return
+    left, top, width, height = numbers
+    split.add_box(row, (left, top, left + width, top + height), name, difficult=bool(crowd))
+
+
+def _mark(value: Any) -> bool | None:
+    """Give what a mark says, which some tools write as a text; no mark says no. None where it says nothing."""
+    if isinstance(value, str):
+        return MARKS.get(value.strip().lower())
+    return bool(value) if value is None or (isinstance(value, (int, float)) and value in (0, 1)) else None
 
 
 def _number(value: Any) -> Any:

@@ -54,13 +54,21 @@ class ImageFiles(AbstractDetectionImages):
         paths: N files.
         sizes: ``Long[N 2]`` height and width; zeros where they are not known, because the file is broken.
         cache_bytes: budget of the cache; 0 for none.
+        refused: positions of files that must not be opened, whatever is asked about all.
 
     Raises:
         ConfigError: the cache is negative, or would take more than half of the free shared memory.
         ValueError: the three arguments differ in length.
     """
 
-    def __init__(self, names: Sequence[str], paths: Sequence[str | Path], sizes: Tensor, cache_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        paths: Sequence[str | Path],
+        sizes: Tensor,
+        cache_bytes: int = 0,
+        refused: Sequence[int] = (),
+    ) -> None:
         if not len(names) == len(paths) == len(sizes):
             raise ValueError(f"names, paths and sizes must be as many, got {len(names)}, {len(paths)} and {len(sizes)}")
         if cache_bytes < 0:
@@ -68,6 +76,7 @@ class ImageFiles(AbstractDetectionImages):
         self.names = tuple(names)
         self.paths = tuple(str(path) for path in paths)
         self.sizes = sizes
+        self._refused = frozenset(self.paths[index] for index in refused)
         self._cache = _SharedCache(sizes, cache_bytes) if cache_bytes else None
 
     def __getitem__(self, index: int) -> Tensor:
@@ -83,8 +92,8 @@ class ImageFiles(AbstractDetectionImages):
         return torch.tensor(of_files(stamp, self.paths), dtype=torch.long).reshape(-1, 2)
 
     def contents(self) -> list[str]:
-        """Give the SHA-256 of each file; empty where it cannot be read."""
-        return of_files(content_of, self.paths)
+        """Give the SHA-256 of each file; empty where it cannot, or must not, be read."""
+        return of_files(lambda path: "" if path in self._refused else content_of(path), self.paths)
 
     @property
     def cached_bytes(self) -> int:
@@ -108,11 +117,23 @@ def of_files(about: Callable[[str], T], paths: Sequence[str]) -> list[T]:
         return [answer for chunk in answers for answer in chunk]
 
 
+def check_regular(path: str | Path) -> None:
+    """Make sure that a file can be read to its end: a pipe would be waited for, and a device may have none.
+
+    Raises:
+        OSError: it is no regular file, or not there.
+        ValueError: no file can have such a name.
+    """
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise OSError("is no regular file")
+
+
 def content_of(path: str | Path) -> str:
     """Give the SHA-256 of a file; empty where it cannot be read."""
     try:
+        check_regular(path)
         return sha256_of(Path(path))
-    except OSError:
+    except (OSError, ValueError):  # the latter: no file can have such a name
         return ""
 
 
@@ -120,7 +141,7 @@ def stamp(path: str | Path) -> tuple[int, int]:
     """Give the bytes of a file, and when it was last changed, in nanoseconds; -1 where there is none."""
     try:
         about = Path(path).stat()
-    except OSError:
+    except (OSError, ValueError):
         return -1, -1
     return about.st_size, about.st_mtime_ns
 
@@ -169,9 +190,7 @@ def is_sideways(path: str | Path) -> bool:
 
 
 def _opened(path: str | Path) -> Image.Image:
-    """Open a regular file; a pipe would be waited for."""
-    if not stat.S_ISREG(Path(path).stat().st_mode):
-        raise OSError("is no regular file")
+    check_regular(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_megapixels says how large one may be
         return Image.open(path)

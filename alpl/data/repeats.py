@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import stat
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -25,14 +26,18 @@ class Repeats(NamedTuple):
     copies: Groups
 
 
-def find_repeats(paths: Sequence[str]) -> Repeats:
-    """Find them; files that are not there repeat by their paths alone.
+def find_repeats(paths: Sequence[str], refused: Collection[int] = ()) -> Repeats:
+    """Find them; what is no regular file, or not there, repeats by its path alone.
 
     Few of 100,000 photographs have to be read whole: those of equal length that end alike.
+
+    Args:
+        paths: the files.
+        refused: positions of those that must not be opened; they repeat by their paths, too.
     """
-    nodes = of_files(_node, paths)
+    nodes = [() if at in refused else node for at, node in enumerate(of_files(_node, paths))]
     linked = _divided([[*range(len(paths))]], [node[:2] or path for node, path in zip(nodes, paths, strict=True)])
-    files = _divided(linked, _asked(linked, paths, os.path.realpath))
+    files = _divided(linked, _asked(linked, paths, _real))
     again = {at for group in files for at in group[1:]}
     there = [at for at, node in enumerate(nodes) if node and at not in again]
     lengths = _divided([there], [node[2:] for node in nodes])
@@ -56,12 +61,19 @@ def _divided(groups: Groups, key: Sequence[Hashable] | Mapping[int, Hashable]) -
 
 
 def _node(path: str) -> tuple[int, ...]:
-    """Device, node and length of a file; nothing where there is none."""
+    """Device, node and length of a regular file; nothing where there is none: who opens a pipe waits for ever."""
     try:
         about = Path(path).stat()
-    except OSError:
+    except (OSError, ValueError):  # the latter: no file can have such a name
         return ()
-    return about.st_dev, about.st_ino, about.st_size
+    return (about.st_dev, about.st_ino, about.st_size) if stat.S_ISREG(about.st_mode) else ()
+
+
+def _real(path: str) -> str:
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):
+        return path
 
 
 def _end(path: str) -> bytes:
@@ -69,5 +81,5 @@ def _end(path: str) -> bytes:
         with Path(path).open("rb") as stream:
             stream.seek(-min(_TAIL, os.fstat(stream.fileno()).st_size), os.SEEK_END)
             return stream.read()
-    except OSError:
+    except (OSError, ValueError):
         return b""

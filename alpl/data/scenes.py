@@ -102,14 +102,14 @@ class SceneDataModule(AbstractPoolDataModule):
                 "data.augment and data.resize must be given; a detector's config brings them (model=ssd_tiny and the "
                 "like), so the model here is none, or belongs to classification"
             )
-        for name, value, least in (
+        for setting, value, least in (
             ("batch_size", batch_size, 1),
             ("eval_batch_size", eval_batch_size, 1),
             ("num_workers", num_workers, 0),
             ("pad_to", pad_to, 1),
         ):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ConfigError(f"data.{name} must be an int >= {least}, got {value!r}")
+                raise ConfigError(f"data.{setting} must be an int >= {least}, got {value!r}")
         check_labeled_fraction(labeled_fraction, batch_size)
         if fingerprint not in ("stamps", "content"):
             raise ConfigError(f"data.fingerprint must be 'stamps' or 'content', got {fingerprint!r}")

@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeAlias, final
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
 from alpl.boxes.objects import DetectionSplits
-from alpl.data.annotations import AbstractAnnotatedFiles, Annotations, make_splits
+from alpl.data.annotations import MARKS, AbstractAnnotatedFiles, Annotations, make_splits
+from alpl.data.image_files import check_regular
 from alpl.data.source import fetch
 from alpl.errors import ConfigError, DataError
 
@@ -21,7 +22,6 @@ CLASSES = (
 )  # fmt: skip
 YEARS = {"2007": ("2007",), "2012": ("2012",), "0712": ("2007", "2012")}
 TEST_YEAR = "2007"  # the only one whose test annotations are public
-DIFFICULT = {"0": False, "false": False, "unspecified": False, "1": True, "true": True}
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 BoxOffset: TypeAlias = Literal["as_written", "as_released"]
@@ -110,7 +110,7 @@ class VOC(_AbstractVOC):
         Raises:
             DataError: files are missing, or annotations are bad and not to be skipped.
         """
-        train, test = Annotations("train", self.shift), Annotations("test", self.shift)
+        train, test = (Annotations(name, self.shift, self.outside) for name in ("train", "test"))
         for year in self.years:
             _Folder(self._folder(year)).read(self._list(year, self.train), train)
         _Folder(self._folder(TEST_YEAR)).read(self._list(TEST_YEAR, self.test), test)
@@ -170,7 +170,7 @@ class VOCFolder(_AbstractVOC):
         Raises:
             DataError: files are missing, or annotations are bad and not to be skipped.
         """
-        train, test = Annotations("train", self.shift), Annotations("test", self.shift)
+        train, test = (Annotations(name, self.shift, self.outside) for name in ("train", "test"))
         for file, split in zip(self.lists, (train, test), strict=True):
             self.folder.read(file, split)
         found = sorted({*train.classes, *test.classes} - {""})
@@ -198,6 +198,7 @@ class _Folder:
             if not folder.is_dir():
                 raise DataError(f"{folder}: there is no such folder")
         try:
+            check_regular(list_file)
             lines = list_file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{list_file}: the list of images cannot be read: {error}") from error
@@ -212,22 +213,29 @@ class _Folder:
                 self._read_one(self._name(line.strip()), split)
 
     def _is_there(self, name: str) -> bool:
-        return (self.annotations / f"{name}.xml").exists()
+        try:
+            return (self.annotations / f"{name}.xml").exists()
+        except (OSError, ValueError):  # longer than a file's name may be, or with a null byte
+            return False
 
     def _name(self, written: str) -> str:
         """Give the name that a line means: some tools write the image's file, or its path."""
         if self._is_there(written):
             return written
         path = PurePosixPath(written.replace("\\", "/"))
-        for name in (path.as_posix(), path.with_suffix("").as_posix(), path.name, path.stem):
+        bare = path.parent / path.stem  # unlike with_suffix, of "/" and "." too
+        for name in (path.as_posix(), bare.as_posix(), path.name, path.stem):
             if name and self._is_there(name):
                 return name
         return written
 
     def _read_one(self, name: str, split: Annotations) -> None:
-        file = self.annotations / f"{name}.xml"
+        file, path = self.annotations / f"{name}.xml", self.images / f"{name}.jpg"
+        if refusal := split.refusal(path, self.images) or split.refusal(file, self.annotations):
+            split.refuse(split.add_image(path.name, path, file, None), file, refusal)
+            return
         paths = self._image_files(name)
-        path = paths[0] if paths else self.images / f"{name}.jpg"
+        path = paths[0] if paths else path
         try:
             root = parse_xml(file)
         except DataError as error:
@@ -244,10 +252,18 @@ class _Folder:
         folder, stem = (self.images / name).parent, Path(name).name
         if folder not in self._listed:
             listed = self._listed[folder] = {}
-            for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+            for file in _files_in(folder):
                 if file.suffix.lower() in SUFFIXES:
                     listed.setdefault(file.stem, []).append(file)
         return self._listed[folder].get(stem, [])
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """List a folder; nothing where there is none, or it cannot be listed."""
+    try:
+        return sorted(folder.iterdir())
+    except (OSError, ValueError):
+        return []
 
 
 class _NoDoctype(TreeBuilder):
@@ -264,10 +280,11 @@ def parse_xml(file: Path) -> Element:
         DataError: it is missing, broken, or declares a document type; the message does not name the file.
     """
     try:
+        check_regular(file)
         content = file.read_bytes()
     except FileNotFoundError as error:
         raise DataError("there is no such annotation") from error
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the latter: no file can have such a name
         raise DataError(f"cannot be read: {error}") from error
     # before the parser sees it, too: it would go on expanding entities to the end of its buffer
     if b"<!DOCTYPE" in content.replace(b"\0", b""):
@@ -298,12 +315,12 @@ def _add_object(each: Element, row: int, split: Annotations) -> None:
         texts = _around(polygon) or texts
     mark = (each.findtext("difficult") or "0").strip().lower()
     wrong = [f"{key}={text!r}" for key, text in texts.items() if not _is_number(text)]
-    wrong += [f"difficult={mark!r}"] if mark not in DIFFICULT else []
+    wrong += [f"difficult={mark!r}"] if mark not in MARKS else []
     if wrong:
         fault = f"the {name!r} object has no valid {', '.join(wrong)}"
         split.add_box(row, [math.nan] * 4, name, fault=fault)
     else:
-        split.add_box(row, [float(text) for text in texts.values()], name, difficult=DIFFICULT[mark])
+        split.add_box(row, [float(text) for text in texts.values()], name, difficult=MARKS[mark])
 
 
 def _around(polygon: Element) -> dict[str, str] | None:

@@ -52,6 +52,21 @@ def test_other_data_are_refused_and_data_that_are_gone_are_said(tmp_path):
     assert said.startswith("its data are not compared, as they cannot be read now: ") and "annotations" in said
 
 
+class Gone:
+    """A source of one's own, whose folder is not there any more."""
+
+    def load(self):
+        return Path("not there").read_bytes()
+
+
+def test_whatever_a_source_of_ones_own_raises_is_said(tmp_path):
+    note(tmp_path / "run", make_coco(tmp_path / "data"))
+    config = config_of(tmp_path)
+    config.data.source = {"_target_": f"{__name__}.Gone"}
+    said = check_finished(tmp_path / "run", config)
+    assert said.startswith("its data are not compared, as they cannot be read now: ") and "not there" in said
+
+
 def test_status_tells_data_sets_apart(tmp_path):
     for name in ("one", "two"):
         root = make_coco(tmp_path / name)

@@ -1,4 +1,5 @@
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from alpl.data import annotations
+from alpl.data import annotations, image_files, repeats
 from alpl.data.annotations import SLACK, Annotations, Policy, Problem, make_splits
 from alpl.data.image_files import read_size
 from alpl.errors import ConfigError, DataError
@@ -71,7 +72,7 @@ def test_the_error_names_ten_and_the_log_all(images, caplog):
 def test_what_is_skipped_is_logged(images, caplog):
     train = _split(images, [0, 1, "none"], [(0, (1, 1, 1, 2)), (0, (1, 1, 2, 2)), (1, (1, 1, 2, 2))])
     splits = _make(images, train, bad="skip_boxes")
-    (record,) = caplog.records
+    record = caplog.records[0]
     assert (record.name, record.levelno) == ("alpl", logging.WARNING)
     lines = record.getMessage().splitlines()
     assert lines[0] == "Set: 2 problems with images or boxes (skip_boxes):" and len(lines) == 3
@@ -80,7 +81,7 @@ def test_what_is_skipped_is_logged(images, caplog):
 
 
 def test_nothing_is_logged_when_nothing_is_wrong(images, caplog):
-    train = _split(images, [0], [(0, (1, 1, 2, 2))])
+    train = _split(images, [0], [(0, (1, 1, 2, 2)), (0, (1, 1, 2, 2), "cat")])
     assert _make(images, train).excluded.tolist() == [] and not caplog.records
 
 
@@ -101,6 +102,34 @@ def test_what_loses_all_is_an_error_of_its_own(images):
             _make(images, _split(images, [0, 1], boxes), bad=bad)
     splits = _make(images, _split(images, [0, 1], boxes), bad="skip_boxes", allow_lost=("cat",))
     assert [each.labels.tolist() for each in splits.train_objects] == [[1], [1]]
+
+
+def test_difficult_objects_are_no_objects_left(images):
+    lost, hard = (0, (1, 1, 1, 2), "cat"), (0, (1, 1, 9, 9), "cat")
+    train = _split(images, [0], [lost, (0, (1, 1, 9, 9))])
+    train.add_box(*hard, difficult=True)
+    with pytest.raises(DataError, match=r"class 'cat' loses all 1 objects of the train split \(bad=skip_boxes"):
+        _make(images, train, bad="skip_boxes")
+    train = _split(images, [0], [lost])
+    train.add_box(*hard, difficult=True)
+    with pytest.raises(DataError, match=r"is left in the train split: all 1 that are not difficult have problems"):
+        _make(images, train, bad="skip_boxes")
+
+
+def test_a_class_without_objects_is_told_and_an_error_where_others_are_unknown(images, caplog):
+    boxes = [(0, (1, 1, 9, 9), "cat"), (0, (1, 1, 9, 9), "Dog"), (1, (1, 1, 9, 9), "cat"), (1, (1, 1, 9, 9), "Dog")]
+    for bad, allowed in (("skip_boxes", ()), ("skip_images", ("cat",))):
+        with pytest.raises(DataError) as caught:
+            _make(images, _split(images, [0, 1, 2], [*boxes, (2, (1, 1, 9, 9), "cat")]), bad=bad, allow_lost=allowed)
+        assert str(caught.value) == (
+            "Set: no object of the train split that is not difficult is of class 'dog', and boxes of unknown classes "
+            f"are skipped: 2 of 'Dog' (bad={bad}); data.source.allow_lost=[dog] goes on"
+        )
+    splits = _make(images, _split(images, [0, 1], boxes), bad="skip_boxes", allow_lost=("dog",))
+    assert [each.labels.tolist() for each in splits.train_objects] == [[0], [0]]
+    caplog.clear()
+    _make(images, _split(images, [0], boxes[:1]))
+    assert caplog.messages == ["Set: no object of the train split that is not difficult is of class 'dog'"]
 
 
 def test_skipped_images_keep_their_position_in_the_pool(images):
@@ -248,7 +277,7 @@ def test_boxes_of_an_unknown_class_share_a_line(images, caplog):
         "(bad=skip_boxes or bad=skip_images goes on without them)"
     )
     assert not caplog.records
-    splits = _make(images, _split(images, [0, 1, 2], boxes), bad="skip_boxes")
+    splits = _make(images, _split(images, [0, 1, 2], boxes), bad="skip_boxes", allow_lost=("dog",))
     assert [len(each) for each in splits.train_objects] == [1, 0, 0]
     (record,) = caplog.records
     assert len(record.getMessage().splitlines()) == 4
@@ -295,6 +324,41 @@ def test_a_link_is_the_image_that_it_leads_to(repeated, caplog):
     assert f"20.png: listed twice in train, as images 0 and 1, as {repeated / '0.png'}" in str(caught.value)
     assert f"21.png: listed in train and in test, as {repeated / '11.png'}" in str(caught.value)
     assert not caplog.records
+
+
+# --- files that must not be opened
+
+
+@pytest.mark.timeout(20)
+def test_pipes_and_devices_are_refused_and_never_opened(repeated):
+    for name in (20, 21):
+        os.mkfifo(repeated / f"{name}.png")
+    (repeated / "22.png").write_bytes(b"")
+    (repeated / "23.png").symlink_to("/dev/zero")
+    with pytest.raises(DataError) as caught:
+        _make(repeated, _split(repeated, [0, 20, 21, 22, 23]))
+    assert all(f"{name}.png: cannot be decoded: is no regular file" in str(caught.value) for name in (20, 21, 23))
+    splits = _make(repeated, _split(repeated, [0, 20, 21, 22, 23]), bad="skip_images")
+    assert splits.excluded.tolist() == [1, 2, 3, 4]
+    assert [bool(each) for each in splits.train.contents()] == [True, False, False, True, False]
+
+
+def test_refused_files_are_not_opened(repeated, monkeypatch):
+    opened = []
+
+    def listen(module, name):
+        ask = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda path, **how: opened.append(Path(path).name) or ask(path, **how))
+
+    for module, name in ((annotations, "read_size"), (repeats, "_end"), (repeats, "content_of")):
+        listen(module, name)
+    listen(image_files, "content_of")
+    train = _split(repeated, [0, 1, 2])
+    train.refuse(1, "all.json", "lies elsewhere")
+    splits = _make(repeated, train, bad="skip_images", verify_images=True)
+    assert splits.excluded.tolist() == [1]
+    assert [bool(each) for each in splits.train.contents()] == [True, False, True]
+    assert "2.png" in opened and "1.png" not in opened
 
 
 # --- images that broke off

@@ -91,16 +91,62 @@ def test_a_test_class_that_was_not_trained_is_unknown(root):
         ({"category_id": 2}, "the 'category 2' box (1, 1.5, 11, 21.5) is of an unknown class"),
         ({"bbox": [1.0, 1.5, 9.0]}, "the 'person' annotation must have a bbox of four numbers, got [1.0, 1.5, 9.0]"),
         ({"bbox": None}, "the 'person' annotation must have a bbox of four numbers, got None"),
+        ({"iscrowd": "maybe"}, "the 'person' annotation must have an iscrowd of 0 or 1, got 'maybe'"),
+        ({"iscrowd": 2}, "the 'person' annotation must have an iscrowd of 0 or 1, got '2'"),
         ({"bbox": [1.0, float("nan"), 9.0, 9.0]}, "the 'person' annotation must have a bbox of four numbers"),
     ],
 )
 def test_bad_boxes_are_named_and_skipped_as_asked(root, change, what):
     file = _edit(root, lambda content: content["annotations"][1].update(change))
     _fails(root, re.escape(f"1 problems with images or boxes: {file}, image 000000000009.png: {what}"))
-    assert len(COCO(str(root)).load().train_objects[0]) == 0  # the default skips boxes
-    assert COCO(str(root)).load().excluded.tolist() == [0]  # which had no other
-    splits = COCO(str(root), bad="skip_images").load()
+    lost = ["person"]  # whose other box is a crowd
+    assert len(COCO(str(root), allow_lost=lost).load().train_objects[0]) == 0  # the default skips boxes
+    assert COCO(str(root), allow_lost=lost).load().excluded.tolist() == [0]  # which had no other
+    splits = COCO(str(root), bad="skip_images", allow_lost=lost).load()
     assert splits.excluded.tolist() == [0] and splits.train_objects[2].labels.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(("written", "difficult"), [("0", False), (" False", False), (None, False), (0.0, False),
+                                                    ("1", True), (True, True)])  # fmt: skip
+def test_crowds_may_be_written_as_texts(root, written, difficult):
+    _edit(root, lambda content: [each.update(iscrowd=written) for each in content["annotations"]])
+    objects = COCO(str(root), bad="error").load().train_objects
+    assert torch.cat([each.difficult for each in objects]).tolist() == [difficult] * 4
+
+
+def test_images_outside_of_their_folder_are_refused_and_not_opened(root):
+    for name in ("../val2017/000000000030.png", str(root / "val2017" / "000000000030.png")):
+        file = _edit(root, lambda content, name=name: content["images"][0].update(file_name=name))
+        path = root / "val2017" / "000000000030.png"
+        said = f"{file}: {path} lies outside of {root / 'train2017'}; data.source.outside=true reads it"
+        _fails(root, re.escape(said))
+        splits = COCO(str(root), bad="skip_images", allow_lost=["person"]).load()
+        assert splits.excluded.tolist() == [0] and splits.train.sizes[0].tolist() == [0, 0]
+        assert splits.train.contents()[0] == ""
+    path.rename(root / "elsewhere.png")
+    _edit(root, lambda content: content["images"].pop(0), "val2017")
+    _edit(root, lambda content: content["annotations"].pop(1), "val2017")
+    _edit(root, lambda content: content["images"][0].update(file_name="../elsewhere.png"))
+    assert len(COCO(str(root), bad="error", outside=True).load().excluded) == 0
+
+
+@pytest.mark.parametrize("name", ["a\0.png", "a\\b\0.png", "a\\" + "b" * 300, "b" * 300, "\ud800.png", "", ".", "/"])
+def test_names_that_no_file_can_have_are_named_and_skipped(root, name):
+    _edit(root, lambda content: content["images"].extend([dict(content["images"][0], id=key) for key in (70, 71)]))
+    _edit(root, lambda content: [each.update(file_name=name) for each in content["images"][-2:]])
+    with pytest.raises(DataError) as caught:
+        COCO(str(root), bad="error").load()
+    assert str(root) in str(caught.value) and "\n" not in str(caught.value)
+    splits = COCO(str(root), bad="skip_images").load()
+    assert splits.excluded.tolist() == [4, 5]
+    assert splits.train.contents()[4:] == ["", ""] and splits.train.stamps().shape == (6, 2)
+
+
+def test_an_id_of_many_digits_is_one(root):
+    many = "1" * 5000
+    _edit(root, lambda content: content["images"][1].update(id=many))
+    _edit(root, lambda content: content["annotations"][0].update(image_id=many))
+    assert [len(each) for each in COCO(str(root), bad="error").load().train_objects] == [1, 1, 1, 1]
 
 
 def test_a_box_of_no_image_is_named(root):

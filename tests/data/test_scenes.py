@@ -74,6 +74,10 @@ def test_what_it_says_of_the_data():
         data.take_targets()
 
 
+def test_its_name_is_the_one_given():
+    assert module().name is None and module(name="mine").name == "mine"
+
+
 @pytest.mark.parametrize("fraction", [1.0, 0.5, "random"])
 def test_training_batches_hold_the_objects_of_labeled_images_only(fraction):
     view = with_pool(module(labeled_fraction=fraction))

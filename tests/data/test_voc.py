@@ -1,4 +1,5 @@
 import os
+import re
 import time
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 import torch
 from fake.voc import HEIGHT, WIDTH, FakeObject, make_voc, write_annotation, write_image, write_list
 
+from alpl.data import voc
 from alpl.data.voc import CLASSES, VOC, VOCFolder, parse_xml
 from alpl.errors import ConfigError, DataError
 
@@ -128,6 +130,47 @@ def test_a_missing_annotation_is_named(folder):
         _load(folder)
 
 
+@pytest.mark.timeout(20)
+def test_an_annotation_that_is_a_pipe_is_named(folder):
+    file = folder / "Annotations" / "000012.xml"
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(DataError, match=r"000012.xml: cannot be read: is no regular file"):
+        _load(folder)
+    os.mkfifo(folder / "list.txt")
+    with pytest.raises(DataError, match=r"list.txt: the list of images cannot be read: is no regular file"):
+        _load(folder, train_list="list.txt")
+
+
+def test_files_outside_of_their_folder_are_refused_and_not_opened(folder, monkeypatch):
+    for suffix, kind in ((".jpg", "JPEGImages"), (".xml", "Annotations")):
+        (folder / kind / f"000005{suffix}").rename(folder.parent / f"secret{suffix}")
+    for name in ("../../secret", str(folder.parent / "secret")):
+        write_list(folder, "trainval", ["000007", name, "000012"])
+        image, file = folder / "JPEGImages" / f"{name}.jpg", folder / "Annotations" / f"{name}.xml"
+        said = f"{file}: {image} lies outside of {folder / 'JPEGImages'}; data.source.outside=true reads it"
+        with monkeypatch.context() as patch:
+            read = []
+            patch.setattr(voc, "parse_xml", lambda file, read=read: read.append(Path(file).name) or parse_xml(file))
+            with pytest.raises(DataError, match=f": 1 problems .*{re.escape(said)}"):
+                _load(folder)
+        assert "000007.xml" in read and "secret.xml" not in read
+        splits = _load(folder, bad="skip_images")
+        assert splits.excluded.tolist() == [1] and splits.train.sizes[1].tolist() == [0, 0]
+        assert len(_load(folder, outside=True).train_objects[1]) == 2
+
+
+@pytest.mark.parametrize("name", ["a\0b", "b" * 300, "a\\" + "b" * 300, "b" * 300 + "/c", "/", ".", "..", "\\"])
+@pytest.mark.parametrize("outside", [False, True])
+def test_names_that_no_file_can_have_are_named_and_skipped(folder, name, outside):
+    write_list(folder, "trainval", ["000007", name, name, "000012"])
+    with pytest.raises(DataError) as caught:
+        _load(folder, outside=outside)
+    assert ".xml: " in str(caught.value) and "\n" not in str(caught.value)
+    splits = _load(folder, outside=outside, bad="skip_images")
+    assert splits.excluded.tolist() == [1, 2] and splits.train.contents()[1:3] == ["", ""]
+
+
 @pytest.mark.parametrize(
     ("thing", "what"),
     [
@@ -147,9 +190,9 @@ def test_bad_objects_are_named_and_skipped_as_asked(root, folder, thing, what):
     with pytest.raises(DataError) as caught:
         VOC(str(root)).load()
     assert str(caught.value).startswith(f"VOC: 1 problems with images or boxes: {file}: {what}")
-    dropped = VOC(str(root), bad="skip_boxes").load()
+    dropped = VOC(str(root), bad="skip_boxes", allow_lost=CLASSES).load()
     assert dropped.excluded.tolist() == [] and dropped.train_objects[1].boxes.tolist() == [[1, 1, 3, 3]]
-    skipped = VOC(str(root), bad="skip_images").load()
+    skipped = VOC(str(root), bad="skip_images", allow_lost=CLASSES).load()
     assert skipped.excluded.tolist() == [1] and len(skipped.train) == 3 and len(skipped.train_objects[1]) == 0
 
 
