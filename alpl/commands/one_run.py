@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,12 @@ log = logging.getLogger("alpl")
 _THREADS = torch.get_num_threads()  # torch's own choice; a sweep's earlier job may have set another number
 
 
-def run_experiment(config: DictConfig) -> RunFolder:
+def run_experiment(config: DictConfig, notes: Sequence[str] = ()) -> RunFolder:
     """Run what a config describes, or what is left of it; give its folder.
+
+    Args:
+        config: of the run.
+        notes: lines to be said when it starts, on how the command line was understood.
 
     Raises:
         ConfigError, DataError, RunLockedError: see there; also where it is finished, and was of other data.
@@ -57,7 +62,7 @@ def run_experiment(config: DictConfig) -> RunFolder:
         return folder
     try:
         with Interruption(config.grace_s) as interruption:  # around the lock: who requeues us must find it free
-            _run_locked(folder, config, interruption)
+            _run_locked(folder, config, interruption, notes)
     except Interrupted:
         if rank() == 0 or slurm_job():
             raise
@@ -65,16 +70,18 @@ def run_experiment(config: DictConfig) -> RunFolder:
     return folder
 
 
-def _run_locked(folder: RunFolder, config: DictConfig, interruption: Interruption) -> None:
+def _run_locked(folder: RunFolder, config: DictConfig, interruption: Interruption, notes: Sequence[str]) -> None:
     if rank() != 0:
         end_with_parent()
-        _run_in(folder, config, None, interruption)
+        _run_in(folder, config, None, interruption, notes)
         return
     with folder.locked() as stale:
-        _run_in(folder, config, stale, interruption)
+        _run_in(folder, config, stale, interruption, notes)
 
 
-def _run_in(folder: RunFolder, config: DictConfig, stale: str | None, interruption: Interruption) -> None:
+def _run_in(
+    folder: RunFolder, config: DictConfig, stale: str | None, interruption: Interruption, notes: Sequence[str]
+) -> None:
     undone = folder.look_over() if rank() == 0 else ""
     learning = _set_up(folder, config, interruption)
     experiment, progress = learning.experiment, learning.progress
@@ -86,8 +93,8 @@ def _run_in(folder: RunFolder, config: DictConfig, stale: str | None, interrupti
             _describe(folder, config, description)
             folder.write_error(None)
             progress.say(f"{progress.prefix} | {'goes on' if folder.journal else 'starts'} in {folder.path}")
-            if undone:
-                progress.say(f"{progress.prefix} | {undone}")
+            for note in filter(None, [*notes, undone]):
+                progress.say(f"{progress.prefix} | {note}")
             if job := slurm_job():
                 folder.note_job(job)
                 progress.say(f"{progress.prefix} | SLURM job {job['job']} on {job['node']}")
