@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
@@ -17,7 +18,7 @@ from alpl.commands.finished import check_finished
 from alpl.commands.messages import one_line, with_place
 from alpl.commands.planned import changes, planned_sweep
 from alpl.commands.run_names import names_of, run_path, title_of
-from alpl.commands.sweep import in_sweep, job_number
+from alpl.commands.sweep import in_sweep, is_submitted, job_number
 from alpl.config.compose import content_of
 from alpl.errors import ConfigError, DataError, RunLockedError
 from alpl.experiment import make_experiment
@@ -61,13 +62,21 @@ def run_experiment(config: DictConfig, notes: Sequence[str] = ()) -> RunFolder:
         progress.close()
         return folder
     try:
-        with Interruption(config.grace_s) as interruption:  # around the lock: who requeues us must find it free
+        # around the lock: who requeues us must find it free
+        with Interruption(config.grace_s) as interruption, interruption.blamed():
             _run_locked(folder, config, interruption, notes)
+        if not _is_last():  # a signal after the last stage must end what would go on here
+            interruption.leave()
     except Interrupted:
         if rank() == 0 or slurm_job():
             raise
         raise SystemExit(0) from None  # Lightning's observer kills process 0 when one that it started fails
     return folder
+
+
+def _is_last() -> bool:
+    """Whether this process has nothing to do after its run: it is alone, or a job of a sweep that is submitted."""
+    return HydraConfig.initialized() and (not in_sweep() or is_submitted(HydraConfig.get()))
 
 
 def _run_locked(folder: RunFolder, config: DictConfig, interruption: Interruption, notes: Sequence[str]) -> None:
@@ -101,7 +110,8 @@ def _run_in(
             if stale:
                 progress.say(f"{progress.prefix} | took over the lock of {stale}, which is gone")
             experiment.logger.start(description, folder.path)
-        learning.run()
+        with interruption.blamed():
+            learning.run()
         if is_main:
             experiment.logger.finish(failed=False)
             progress.say(f"{progress.prefix} | finished")
@@ -127,7 +137,8 @@ def _set_up(folder: RunFolder, config: DictConfig, interruption: Interruption) -
     is_main = rank() == 0
     show = partial(Progress, title_of(config), job_number() if in_sweep() else None, quiet=not is_main)
     try:
-        return ActiveLearning(make_experiment(config), folder, show, interruption)
+        with interruption.blamed():
+            return ActiveLearning(make_experiment(config), folder, show, interruption)
     except Exception as error:
         cause = error.__cause__ if isinstance(error, HydraException) and error.__cause__ else error
         message = with_place(one_line(cause), error, config)
