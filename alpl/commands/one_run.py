@@ -26,7 +26,7 @@ from alpl.loop import ActiveLearning
 from alpl.machine.cluster import slurm_job
 from alpl.machine.files import write_json, write_sealed, write_text
 from alpl.machine.interruption import Interrupted, Interruption
-from alpl.machine.processes import end_with_parent, rank
+from alpl.machine.processes import end_with_parent, rank, told_as_parent
 from alpl.machine.progress import Progress
 from alpl.preflight.config import check_config
 from alpl.runs.environment import describe_environment
@@ -84,7 +84,7 @@ def _run_locked(folder: RunFolder, config: DictConfig, interruption: Interruptio
         end_with_parent()
         _run_in(folder, config, None, interruption, notes)
         return
-    with folder.locked() as stale:
+    with folder.locked() as stale, told_as_parent():
         _run_in(folder, config, stale, interruption, notes)
 
 
