@@ -8,7 +8,7 @@ for byte, with an undisturbed run. Prints a table: kind, tries, held, failed; an
 
 - **kill**: SIGKILL at a random moment, up to twice.
 - **signal**: INT, TERM or USR1 at a random moment, half of the times in a sweep of two runs; the command must end in
-  ``SOON_S`` seconds.
+  ``SOON_S`` seconds, and begin no further run.
 - **fault**: a write, a flush or a rename fails with ENOSPC or EIO, once or from then on.
 - **bit_rot**: in a finished or a stopped run, a random file is changed: a bit, the end, a stretch. `alpl-status
   --check`, `alpl-report` and the same command must name it, or end with what an undisturbed run leaves.
@@ -139,6 +139,7 @@ class Tries:
         self.whole: dict[bool, dict[str, bytes]] = {}
         self.seconds: dict[bool, float] = {}
         self.reported: dict[str, bytes] = {}
+        self.num_begun = 0  # runs, when the last signal was sent
 
     def prepare(self, *, sweep: bool) -> None:
         """Make the undisturbed run, or sweep, unless it is there."""
@@ -164,13 +165,7 @@ class Tries:
         self.prepare(sweep=sweep)
         number = draw.choice([signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
         ended = forked(alpl_in(runs, *_sweep(sweep)), self._after(draw, runs, number, sweep=sweep))
-        # between two runs of a sweep nobody holds what is not on the disk, and the signals do what they always do
-        allowed = {0, 128 + number, -number, 75 if number == signal.SIGUSR1 else 128 + number}
-        if ended.status not in allowed or "Traceback" in ended.said:
-            return f"{number.name} ended it with {ended.status}: {ended.said[-1500:]}"
-        if ended.seconds > SOON_S and ended.status != 0:
-            return f"{number.name} was heeded after {ended.seconds:.1f} s"
-        return self._goes_on(runs, sweep=sweep)
+        return not_heeded(number, ended, _num_begun(runs) - self.num_begun) or self._goes_on(runs, sweep=sweep)
 
     def fault(self, draw: random.Random, runs: Path) -> str:
         """A write, a flush or a rename fails."""
@@ -241,6 +236,7 @@ class Tries:
             wait = time.monotonic() + moment * self.seconds[sweep]
             while time.monotonic() < wait and not _is_over(child):
                 time.sleep(0.005)
+            self.num_begun = _num_begun(runs)
             sent = time.monotonic()
             if not _is_over(child):
                 os.kill(child, number)
@@ -255,6 +251,25 @@ class Tries:
         return difference(runs, self.whole[sweep])
 
 
+def not_heeded(number: signal.Signals, ended: Ended, num_begun: int) -> str:
+    """Say how a command did not heed a signal; empty where it did, or was at its end.
+
+    Args:
+        number: the signal.
+        ended: how the command ended.
+        num_begun: runs that it began after the signal.
+    """
+    # between two runs of a sweep nobody holds what is not on the disk, and the signals do what they always do
+    allowed = {0, 128 + number, -number, 75 if number == signal.SIGUSR1 else 128 + number}
+    if ended.status not in allowed or "Traceback" in ended.said:
+        return f"{number.name} ended it with {ended.status}: {ended.said[-1500:]}"
+    if num_begun:
+        return f"{number.name} was swallowed: {num_begun} further runs began; {ended.status}: {ended.said[-1500:]}"
+    if ended.seconds > SOON_S:
+        return f"{number.name} was heeded after {ended.seconds:.1f} s, with {ended.status}"
+    return ""
+
+
 def _sweep(sweep: bool) -> list[str]:
     return ["-m", "seed=0,1"] if sweep else []
 
@@ -265,6 +280,10 @@ def _status_of(runs: Path) -> Callable[[], None]:
 
 def _said(runs: Path) -> int:
     return sum(path.stat().st_size for path in runs.rglob("run.log"))
+
+
+def _num_begun(runs: Path) -> int:
+    return sum(1 for _ in runs.rglob("run.log"))
 
 
 def _is_over(child: int) -> bool:

@@ -1,10 +1,11 @@
 """A sample of the tries in tests/harness.py; README.md says how more of them are made."""
 
 import random
+import signal
 from pathlib import Path
 
 import pytest
-from harness import KINDS, difference, failing, rot, run
+from harness import KINDS, SOON_S, Ended, difference, failing, not_heeded, rot, run
 
 
 @pytest.mark.slow
@@ -28,6 +29,23 @@ def test_a_changed_file_is_seen(tmp_path: Path) -> None:
         assert "cycle_00/query.csv" in difference(tmp_path, whole)
         assert not difference(tmp_path, whole, "cycle_00/query.csv")
     assert hows == {"bit", "cut", "empty", "noise", "zeros"}
+
+
+@pytest.mark.parametrize(
+    "status, seconds, num_begun, fault",
+    [
+        (130, 1.0, 0, ""),
+        (0, 1.0, 0, ""),  # it was at its end
+        (0, SOON_S + 1, 0, "SIGINT was heeded after"),
+        (130, SOON_S + 1, 0, "SIGINT was heeded after"),
+        (0, 1.0, 1, "SIGINT was swallowed: 1 further"),
+        (130, 1.0, 1, "SIGINT was swallowed: 1 further"),
+        (1, 1.0, 0, "SIGINT ended it with 1"),
+    ],
+)
+def test_a_lost_signal_is_seen(status: int, seconds: float, num_begun: int, fault: str) -> None:
+    said = not_heeded(signal.SIGINT, Ended(status, "", seconds), num_begun)
+    assert said.startswith(fault) and bool(said) == bool(fault)
 
 
 @pytest.mark.parametrize("lasting", [False, True])

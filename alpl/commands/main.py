@@ -90,12 +90,11 @@ def versions() -> str:
 
 
 def _run(config: DictConfig) -> None:
-    if HydraConfig.initialized():
-        settle(config, HydraConfig.get().overrides.task)
+    notes = settle(config, HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     from alpl.commands.one_run import run_experiment  # here: it brings torch and Lightning, seconds of a processor
 
     quiet_libraries()  # not before: Lightning sets how much it says when it is imported
-    run_experiment(config)
+    run_experiment(config, notes)
 
 
 def _tell_child_processes() -> None:

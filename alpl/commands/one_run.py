@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
@@ -16,7 +18,7 @@ from alpl.commands.finished import check_finished
 from alpl.commands.messages import one_line, with_place
 from alpl.commands.planned import changes, planned_sweep
 from alpl.commands.run_names import names_of, run_path, title_of
-from alpl.commands.sweep import in_sweep, job_number
+from alpl.commands.sweep import in_sweep, is_submitted, job_number
 from alpl.config.compose import content_of
 from alpl.errors import ConfigError, DataError, RunLockedError
 from alpl.experiment import make_experiment
@@ -24,7 +26,7 @@ from alpl.loop import ActiveLearning
 from alpl.machine.cluster import slurm_job
 from alpl.machine.files import write_json, write_sealed, write_text
 from alpl.machine.interruption import Interrupted, Interruption
-from alpl.machine.processes import end_with_parent, rank
+from alpl.machine.processes import end_with_parent, rank, told_as_parent
 from alpl.machine.progress import Progress
 from alpl.preflight.config import check_config
 from alpl.runs.environment import describe_environment
@@ -35,8 +37,12 @@ log = logging.getLogger("alpl")
 _THREADS = torch.get_num_threads()  # torch's own choice; a sweep's earlier job may have set another number
 
 
-def run_experiment(config: DictConfig) -> RunFolder:
+def run_experiment(config: DictConfig, notes: Sequence[str] = ()) -> RunFolder:
     """Run what a config describes, or what is left of it; give its folder.
+
+    Args:
+        config: of the run.
+        notes: lines to be said when it starts, on how the command line was understood.
 
     Raises:
         ConfigError, DataError, RunLockedError: see there; also where it is finished, and was of other data.
@@ -56,8 +62,11 @@ def run_experiment(config: DictConfig) -> RunFolder:
         progress.close()
         return folder
     try:
-        with Interruption(config.grace_s) as interruption:  # around the lock: who requeues us must find it free
-            _run_locked(folder, config, interruption)
+        # around the lock: who requeues us must find it free
+        with Interruption(config.grace_s) as interruption, interruption.blamed():
+            _run_locked(folder, config, interruption, notes)
+        if not _is_last():  # a signal after the last stage must end what would go on here
+            interruption.leave()
     except Interrupted:
         if rank() == 0 or slurm_job():
             raise
@@ -65,16 +74,23 @@ def run_experiment(config: DictConfig) -> RunFolder:
     return folder
 
 
-def _run_locked(folder: RunFolder, config: DictConfig, interruption: Interruption) -> None:
+def _is_last() -> bool:
+    """Whether this process has nothing to do after its run: it is alone, or a job of a sweep that is submitted."""
+    return HydraConfig.initialized() and (not in_sweep() or is_submitted(HydraConfig.get()))
+
+
+def _run_locked(folder: RunFolder, config: DictConfig, interruption: Interruption, notes: Sequence[str]) -> None:
     if rank() != 0:
         end_with_parent()
-        _run_in(folder, config, None, interruption)
+        _run_in(folder, config, None, interruption, notes)
         return
-    with folder.locked() as stale:
-        _run_in(folder, config, stale, interruption)
+    with folder.locked() as stale, told_as_parent():
+        _run_in(folder, config, stale, interruption, notes)
 
 
-def _run_in(folder: RunFolder, config: DictConfig, stale: str | None, interruption: Interruption) -> None:
+def _run_in(
+    folder: RunFolder, config: DictConfig, stale: str | None, interruption: Interruption, notes: Sequence[str]
+) -> None:
     undone = folder.look_over() if rank() == 0 else ""
     learning = _set_up(folder, config, interruption)
     experiment, progress = learning.experiment, learning.progress
@@ -86,15 +102,16 @@ def _run_in(folder: RunFolder, config: DictConfig, stale: str | None, interrupti
             _describe(folder, config, description)
             folder.write_error(None)
             progress.say(f"{progress.prefix} | {'goes on' if folder.journal else 'starts'} in {folder.path}")
-            if undone:
-                progress.say(f"{progress.prefix} | {undone}")
+            for note in filter(None, [*notes, undone]):
+                progress.say(f"{progress.prefix} | {note}")
             if job := slurm_job():
                 folder.note_job(job)
                 progress.say(f"{progress.prefix} | SLURM job {job['job']} on {job['node']}")
             if stale:
                 progress.say(f"{progress.prefix} | took over the lock of {stale}, which is gone")
             experiment.logger.start(description, folder.path)
-        learning.run()
+        with interruption.blamed():
+            learning.run()
         if is_main:
             experiment.logger.finish(failed=False)
             progress.say(f"{progress.prefix} | finished")
@@ -120,7 +137,8 @@ def _set_up(folder: RunFolder, config: DictConfig, interruption: Interruption) -
     is_main = rank() == 0
     show = partial(Progress, title_of(config), job_number() if in_sweep() else None, quiet=not is_main)
     try:
-        return ActiveLearning(make_experiment(config), folder, show, interruption)
+        with interruption.blamed():
+            return ActiveLearning(make_experiment(config), folder, show, interruption)
     except Exception as error:
         cause = error.__cause__ if isinstance(error, HydraException) and error.__cause__ else error
         message = with_place(one_line(cause), error, config)

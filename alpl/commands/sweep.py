@@ -73,7 +73,7 @@ class SweepReport(Callback):
         if jobs:
             os.environ[SWEEP_TOTAL] = str(len(jobs))
             print(f"alpl: a sweep of {len(jobs)} runs", file=sys.stderr)
-        if _is_submitted(config):
+        if is_submitted(config.hydra):
             logs = Path(config.hydra.sweep.dir) / ".submitit"
             print(f"alpl: they are submitted, and waited for; the jobs' logs: {logs}", file=sys.stderr)
 
@@ -125,15 +125,19 @@ def _is_finished(folder: Path) -> bool:
 
 def _failures(config: DictConfig, failed: Sequence[Outcome], total: int) -> list[str]:
     """Name the runs that failed; what went wrong was said when it did, but on a cluster only in the job's log."""
-    if _is_submitted(config):
+    if is_submitted(config.hydra):
         return [f"run {outcome.number + 1} failed: {outcome.error}" for outcome in failed]
     numbers = ", ".join(str(outcome.number + 1) for outcome in failed)
     return [f"{len(failed)} of {total} runs failed, as told above: run {numbers}"] if failed else []
 
 
-def _is_submitted(config: DictConfig) -> bool:
-    """Whether the jobs of a sweep run elsewhere, and write to logs of their own."""
-    return "submitit" in config.hydra.launcher._target_
+def is_submitted(hydra: Any) -> bool:
+    """Whether the jobs of a sweep run elsewhere, and write to logs of their own.
+
+    Args:
+        hydra: the node of Hydra's own settings.
+    """
+    return "submitit" in hydra.launcher._target_
 
 
 def end_broken_sweep(error: Exception) -> None:

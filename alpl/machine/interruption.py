@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, final
 
@@ -15,6 +18,9 @@ from lightning.pytorch.callbacks import Callback
 from typing_extensions import Self
 
 from alpl.errors import ConfigError
+from alpl.machine.processes import rank
+
+log = logging.getLogger("alpl")
 
 LEFT = 75
 """Exit status of a run that left after a cluster's warning and can be taken up again (EX_TEMPFAIL of sysexits.h)."""
@@ -98,6 +104,24 @@ class Interruption(Callback):
         """
         if self.leaving:
             raise Interrupted(self.status)
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Leave, instead of failing, where an error comes after a signal: the same command shows it again if it is one.
+
+        What a signal to the whole group breaks first (a data loader's worker) is an error in this process. Only for
+        process 0: where another ends with an error, so must the group.
+
+        Raises:
+            Interrupted: an error came after a signal.
+        """
+        try:
+            yield
+        except Exception as error:
+            if self._heard is not None and rank() == 0:
+                log.info("after %s, which the run leaves for: %s: %s", self._heard.name, type(error).__name__, error)
+                self.leave()
+            raise
 
     def heeded(self) -> None:
         """Hear that the run is leaving: nothing is raised any more."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -14,9 +16,26 @@ def rank() -> int:
     return int(rank_zero_only.rank)  # type: ignore[attr-defined]  # Lightning sets it when it is imported
 
 
+_PARENT = "ALPL_PARENT"  # process 0's id, for those that it starts
+
+
+@contextmanager
+def told_as_parent() -> Iterator[None]:
+    """Let the processes that this one starts know whose they are."""
+    os.environ[_PARENT] = str(os.getpid())
+    try:
+        yield
+    finally:
+        os.environ.pop(_PARENT, None)
+
+
 def end_with_parent() -> None:
-    """End this process, whatever it is at, when the one that started it is gone: a collective would wait for ever."""
-    parent = os.getppid()
+    """End this process, whatever it is at, when the one that started it is gone: a collective would wait for ever.
+
+    That one may be gone by now, after seconds of imports. Who was started from elsewhere (SLURM, torchrun) was not told
+    who that is, and has the parent that it finds.
+    """
+    parent = int(os.environ.get(_PARENT, os.getppid()))
 
     def watch() -> None:
         while os.getppid() == parent:

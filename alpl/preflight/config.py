@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from alpl.errors import ConfigError
 from alpl.preflight.part_types import check_parts
 from alpl.preflight.partners import check_partners
-from alpl.preflight.targets import imported, is_open, named_arguments, takes_anything
+from alpl.preflight.targets import checked_arguments, imported
 
 TOP_LEVEL = [
     "data",
@@ -120,8 +120,8 @@ def _check_arguments(place: str, node: Mapping[str, Any]) -> None:
     path = node["_target_"]
     target = imported(place, path)
     check_parts(place, node, target)
-    parameters = named_arguments(target)
-    if parameters is None or (is_open(parameters) and takes_anything(target)):
+    parameters = checked_arguments(target)
+    if parameters is None:
         return
     for name in node:
         if name not in parameters and not str(name).startswith("_"):

@@ -9,23 +9,27 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from alpl.config.compose import left_out
-from alpl.preflight.targets import imported, named_arguments
+from alpl.preflight.targets import checked_arguments, imported
 
 
-def settle(config: DictConfig, overrides: Sequence[str]) -> None:
+def settle(config: DictConfig, overrides: Sequence[str]) -> list[str]:
     """Take out of a composed config what the command line replaced.
 
     Where it names another ``_target_``, the arguments that only the old one took go; those that it names itself stay,
-    so that a misspelt one is still refused. A group that it takes away (``~pseudo_labels``) is null, also where a
-    method wrote there.
+    so that a misspelt one is still refused. All stay where the new one may take any (``**kwargs``). A group that it
+    takes away (``~pseudo_labels``) is null, also where a method wrote there.
 
     Args:
         config: changed in place.
         overrides: of the command line, as Hydra takes them.
 
+    Returns:
+        A line for each ``_target_`` that some arguments went with.
+
     Raises:
         ConfigError: a new ``_target_`` cannot be imported.
     """
+    told = []
     with open_dict(config):
         for name in left_out(overrides):
             if name in config:
@@ -33,11 +37,15 @@ def settle(config: DictConfig, overrides: Sequence[str]) -> None:
         given = dict(_given(overrides))
         for place in [name.removesuffix("._target_") for name in given if name.endswith("._target_")]:
             node = OmegaConf.select(config, place)
-            if isinstance(node, DictConfig) and (parameters := named_arguments(imported(place, node._target_))):
-                names = [str(name) for name in node if not str(name).startswith("_")]
-                for name in names:
-                    if name not in parameters and f"{place}.{name}" not in given:
-                        del node[name]
+            if not isinstance(node, DictConfig) or (taken := checked_arguments(imported(place, node._target_))) is None:
+                continue
+            names = [str(name) for name in node if not str(name).startswith("_")]
+            gone = [name for name in names if name not in taken and f"{place}.{name}" not in given]
+            for name in gone:
+                del node[name]
+            if gone:
+                told.append(f"{place}: {node._target_} takes no {', '.join(gone)}; left out")
+    return told
 
 
 def _given(overrides: Sequence[str]) -> Iterator[tuple[str, Any]]:

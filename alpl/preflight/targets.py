@@ -39,10 +39,22 @@ def named_arguments(target: Any) -> dict[str, inspect.Parameter] | None:
         parameters = dict(inspect.signature(target).parameters)
     except (TypeError, ValueError):
         return None
-    return parameters | (_options(target) if is_open(parameters) else {})
+    return parameters | (_options(target) if _is_open(parameters) else {})
 
 
-def is_open(parameters: Mapping[str, inspect.Parameter]) -> bool:
+def checked_arguments(target: Any) -> dict[str, inspect.Parameter] | None:
+    """Give the parameters outside of which a target takes no name.
+
+    None where it may take any: built-in types, and ``**kwargs`` that are open (a function's, a foreign class's) rather
+    than the options of its base.
+    """
+    parameters = named_arguments(target)
+    if parameters is None or (_is_open(parameters) and not (inspect.isclass(target) and _options(target))):
+        return None
+    return parameters
+
+
+def _is_open(parameters: Mapping[str, inspect.Parameter]) -> bool:
     """Whether there are ``**options`` among parameters."""
     return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
 
@@ -54,8 +66,3 @@ def _options(target: Any) -> dict[str, inspect.Parameter]:
         if base.__module__.startswith("alpl.") and "__init__" in vars(base):
             found |= dict(inspect.signature(base).parameters)
     return found
-
-
-def takes_anything(target: Any) -> bool:
-    """Whether ``**kwargs`` of a target is open (a function's, a foreign class's) rather than its base's options."""
-    return not (inspect.isclass(target) and _options(target))

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -12,6 +13,7 @@ import pytest
 from command import alpl
 
 from alpl.errors import ConfigError
+from alpl.loop import ActiveLearning
 from alpl.machine.interruption import LEFT, WARNINGS, Interrupted, Interruption
 from alpl.runs.run_folder import RunFolder
 
@@ -244,6 +246,50 @@ def test_a_run_that_ends_by_itself_tells_nobody() -> None:
         assert heard == [] and signal.getitimer(signal.ITIMER_REAL)[0] == 0
     finally:
         signal.signal(signal.SIGUSR2, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR2, *ENDED])
+def test_an_error_after_a_signal_is_its_doing(number: signal.Signals) -> None:
+    """A data loader's worker, say, that died of the same signal."""
+    with pytest.raises(Interrupted) as end, Interruption() as interruption, interruption.blamed():
+        os.kill(os.getpid(), number)
+        raise RuntimeError("DataLoader worker (pid(s) 17) exited unexpectedly")
+    assert end.value.code == {**ENDED, signal.SIGUSR2: LEFT}[number]
+    with pytest.raises(RuntimeError, match="of its own"), Interruption() as interruption, interruption.blamed():
+        raise RuntimeError("of its own")
+
+
+def hears(number: signal.Signals, wrapped: Callable[..., None], error: Exception | None = None) -> Callable[..., None]:
+    """Let a signal come when a call is over, and an error with it."""
+
+    def call(*arguments: object) -> None:
+        wrapped(*arguments)
+        os.kill(os.getpid(), number)
+        if error:
+            raise error
+
+    return call
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR2, *ENDED])
+def test_a_signal_after_the_last_stage_ends_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    monkeypatch.setattr(ActiveLearning, "run", hears(number, ActiveLearning.run))
+    result = alpl(tmp_path, "-m", "seed=0,1", "trainer.max_epochs=1", "schedule.cycles=0")
+    assert result.status == {**ENDED, signal.SIGUSR2: LEFT}[number], result.err
+    assert RunFolder(result.run_folder()).is_finished
+    alone = alpl(tmp_path, "seed=1", "trainer.max_epochs=1", "schedule.cycles=0")
+    assert alone.status == 0 and all(RunFolder(path).is_finished for path in alone.run_folders())
+
+
+def test_an_error_after_a_signal_ends_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = RuntimeError("DataLoader worker (pid(s) 17) exited unexpectedly")
+    monkeypatch.setattr(ActiveLearning, "run", hears(signal.SIGTERM, lambda learning: None, error))
+    result = alpl(tmp_path, "-m", "seed=0,1", "trainer.max_epochs=1", "schedule.cycles=0")
+    assert result.status == 143 and not list(tmp_path.rglob("error.txt"))
+    run = result.run_folder()
+    assert "RuntimeError: DataLoader worker" in (run / "run.log").read_text() and "Traceback" not in result.err
 
 
 def test_a_forked_worker_does_not_hear() -> None:
