@@ -23,6 +23,7 @@ from alpl.data.image_files import ImageFiles, is_sideways, of_files, read_size, 
 from alpl.data.repeats import find_repeats
 from alpl.errors import ConfigError, DataError
 from alpl.machine.processes import rank
+from alpl.machine.terminal import printable
 
 Bad: TypeAlias = Literal["error", "skip_images", "skip_boxes"]
 """What is done about problems: nothing is trained (error), the images are left out, or only the bad boxes are.
@@ -240,7 +241,7 @@ def _judge(name: str, problems: list[Problem], bad: Bad) -> None:
     if not problems:
         return
     log = logging.getLogger("alpl")
-    lines = _lines(problems)
+    lines = [printable(line).replace("\n", "\\n") for line in _lines(problems)]  # names may hold anything
     if rank() == 0 and (bad != "error" or len(lines) > NUM_NAMED):
         log.warning("\n  ".join([f"{name}: {len(problems)} problems with images or boxes ({bad}):", *lines]))
     if bad == "error":

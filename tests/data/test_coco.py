@@ -130,7 +130,9 @@ def test_images_outside_of_their_folder_are_refused_and_not_opened(root):
     assert len(COCO(str(root), bad="error", outside=True).load().excluded) == 0
 
 
-@pytest.mark.parametrize("name", ["a\0.png", "a\\b\0.png", "a\\" + "b" * 300, "b" * 300, "\ud800.png", "", ".", "/"])
+@pytest.mark.parametrize(
+    "name", ["a\0.png", "a\\b\0.png", "a\\" + "b" * 300, "b" * 300, "\ud800.png", "\n.png", "", ".", "/"], ids=ascii
+)
 def test_names_that_no_file_can_have_are_named_and_skipped(root, name):
     _edit(root, lambda content: content["images"].extend([dict(content["images"][0], id=key) for key in (70, 71)]))
     _edit(root, lambda content: [each.update(file_name=name) for each in content["images"][-2:]])
@@ -200,7 +202,7 @@ def test_files_that_are_not_coco_are_named(root, change, message):
     _fails(root, f"^{re.escape(str(file))}: .*{message}")
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"images": [}', "\udc80", "[" * 100_000])
+@pytest.mark.parametrize("text", ["", "{", '{"images": [}', "\udc80", "[" * 100_000], ids=lambda text: ascii(text)[:20])
 def test_broken_json_is_named(root, text):
     file = annotation_file(root, "train2017")
     file.write_text(text, errors="surrogateescape")
