@@ -66,6 +66,7 @@ def test_table2_is_all_14_aggregations() -> None:
         assert (acquisition.reduction, acquisition.score_thresh) == ("max", 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("table", "initial", "cycles"),

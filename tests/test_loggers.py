@@ -268,6 +268,7 @@ def test_reading_stops_where_a_kill_broke_the_file_off(tmp_path: Path) -> None:
     assert len(list(read_records(file))) <= len(part)
 
 
+@pytest.mark.slow
 def test_how_far_the_pieces_go(tmp_path: Path) -> None:
     assert OfflinePieces(tmp_path, "one").next_step() == 0
     run = alpl(tmp_path, *MARGIN).run_folder()

@@ -107,6 +107,7 @@ def test_class_balance_of_a_query_and_of_all_that_is_labeled_is_recorded(tmp_pat
     assert rows[0]["l1_score"] == rows[0]["l1_score_labeled"] and rows[1]["l1_score"] != rows[1]["l1_score_labeled"]
 
 
+@pytest.mark.slow
 def test_the_whole_pool_can_be_bought(tmp_path: Path) -> None:
     run = alpl(tmp_path, "trainer.max_epochs=1", "schedule.budget=[1168]", "schedule.cycles=null").run_folder()
     assert Pool.load(run / "cycle_01" / "pool.csv").num_labeled == 1198

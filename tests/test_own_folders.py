@@ -39,6 +39,7 @@ def test_a_folder_in_coco_format_runs(tmp_path: Path) -> None:
     assert 0 <= mean_precision(result) <= 1
 
 
+@pytest.mark.slow
 def test_two_folders_are_two_runs(tmp_path: Path) -> None:
     for name in ("one", "two"):
         root = make_coco(tmp_path / name)

@@ -120,6 +120,7 @@ def test_every_moment(tmp_path, view, moment, epoch):
     _assert_same_fit(tmp_path, view(), Bomb(moment, epoch))
 
 
+@pytest.mark.slow
 def test_killed_behind_the_last_checkpoint(tmp_path, view):
     """The fit is complete, only its weights are not yet written."""
     _assert_same_fit(tmp_path, view(), Bomb("on_train_end", EPOCHS))

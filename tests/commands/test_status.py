@@ -150,6 +150,7 @@ def test_where_files_cannot_be_locked(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "paths.runs must lie where files can be locked ([Errno 37] No locks available)" in err
 
 
+@pytest.mark.slow
 def test_a_run_of_another_config_is_told_and_listed_on_request(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     old = alpl(runs, "acquisition=random", *TINY).run_folder()

@@ -105,6 +105,7 @@ def test_sections_are_there_where_something_is_logged() -> None:
     assert found["Queried images"][0].media_keys == ["gallery"]
 
 
+@pytest.mark.slow
 def test_the_library_reads_back_what_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_detector_run(tmp_path / "elezi" / "table1" / "entropy" / "voc07-seed0-k")
     alpl(tmp_path, "acquisition=margin", *TINY)

@@ -57,6 +57,7 @@ def test_the_seeds_of_a_cell_share_their_variant() -> None:
     assert key("schedule.initial.seed=0", any_seed=True) != key(any_seed=True)
 
 
+@pytest.mark.slow
 def test_files_are_read_once_and_stay_as_they_are():
     texts = [["acquisition=entropy"], ["data=digit_scenes", "model=ssd_tiny", "seed=3"], ["acquisition=entropy"]]
     with composing():

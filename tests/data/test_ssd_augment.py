@@ -181,6 +181,7 @@ def test_the_whole_image_is_one_mode_of_six_as_released():
         assert 0.5 * (patch.width - 1) <= patch.height + 1 and patch.height - 1 <= 2 * (patch.width + 1)
 
 
+@pytest.mark.slow
 def test_overlaps_are_enforced_as_written():
     """An object that fills the image has the share of a patch's area as its overlap: at least the mode's."""
     boxes = torch.tensor([[0.0, 0.0, 1000.0, 1000.0]])

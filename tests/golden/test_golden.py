@@ -28,7 +28,7 @@ SLOW = {
 }
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in RUNS])
 def test_a_golden_run_is_as_it_was(runs: Path, name: str) -> None:
     found, expected = observed(run(name, runs)), recorded(name)

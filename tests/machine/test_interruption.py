@@ -187,6 +187,7 @@ class Swallows:
         time.sleep(4)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("number", [signal.SIGUSR2, *ENDED])
 def test_what_was_swallowed_is_raised_again(number: signal.Signals) -> None:
@@ -271,6 +272,7 @@ def hears(number: signal.Signals, wrapped: Callable[..., None], error: Exception
     return call
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("number", [signal.SIGUSR2, *ENDED])
 def test_a_signal_after_the_last_stage_ends_the_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals

@@ -129,6 +129,7 @@ def test_it_is_the_development_kit(images, thresh, interpolation, overlap):
     assert result["map"] == pytest.approx(mean, abs=1e-12, nan_ok=True)
 
 
+@pytest.mark.slow
 @given(scenes(num_classes=2), st.integers(1, 3))
 def test_batches_do_not_matter(images, size):
     whole, parts = VOCAveragePrecision(2), VOCAveragePrecision(2)

@@ -386,6 +386,7 @@ RUN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "extra",
     [

@@ -89,6 +89,7 @@ def test_nothing_broken_is_reported(run: Path, name: str, caplog: pytest.LogCapt
     assert state == "broken" and str(run / name) in detail
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("stage", "name"),
     [

@@ -48,6 +48,7 @@ def test_a_row_leaves_what_it_leaves_alone(rows: tuple[Path, Path], name: str) -
     assert not (off / USED).exists()
 
 
+@pytest.mark.slow
 def test_the_journal_tells_who_trained_and_who_took(rows: tuple[Path, Path]) -> None:
     product = taken(row(rows[0], "margin"))
     assert product["fit"] == product["test"]
@@ -98,6 +99,7 @@ def test_who_shares(one: Path, change: str, shares: bool) -> None:
     assert bool(taken(row(one, name))) == shares
 
 
+@pytest.mark.slow
 def test_a_taken_file_is_the_runs_own(tmp_path: Path) -> None:
     for name in ("random", "entropy"):
         assert alpl(tmp_path, *TINY, f"acquisition={name}").status == 0
