@@ -59,7 +59,15 @@ BAD = {
         "model.metric.num_classes must not be set",
     ),
     "weights that are not there": (
-        ["data=digit_scenes", "model=ssd300_vgg16", "paths.data=/nowhere"],
+        [
+            "data=digit_scenes",
+            "+data.source.num_train=60",
+            "+data.source.num_test=8",
+            "schedule.initial.size=16",
+            "schedule.budget=8",
+            "model=ssd300_vgg16",
+            "paths.data=/nowhere",
+        ],
         "model.network.backbone.weights must be a file, got /nowhere/vgg16.*model=ssd_tiny",
     ),
     "argument of an acquisition": (["acquisition=noris", "acquisition.alpha=2"], "error: acquisition.alpha must be in"),
