@@ -263,7 +263,7 @@ def not_heeded(number: signal.Signals, ended: Ended, num_begun: int) -> str:
     allowed = {0, 128 + number, -number, 75 if number == signal.SIGUSR1 else 128 + number}
     if ended.status not in allowed or "Traceback" in ended.said:
         return f"{number.name} ended it with {ended.status}: {ended.said[-1500:]}"
-    if num_begun:
+    if num_begun > (ended.status != 0):  # it may have come while the next one was about to begin, which leaves then
         return f"{number.name} was swallowed: {num_begun} further runs began; {ended.status}: {ended.said[-1500:]}"
     if ended.seconds > SOON_S:
         return f"{number.name} was heeded after {ended.seconds:.1f} s, with {ended.status}"
