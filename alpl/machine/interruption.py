@@ -62,7 +62,8 @@ class Interruption(Callback):
     what is raised into it. Several processes (DDP) leave before the same batch, whoever of them heard.
 
     As a callback of every trainer it takes SIGTERM back, which Lightning takes whenever a trainer starts. Only the
-    process itself hears: workers of data loaders, which get the same signals, do nothing.
+    process itself hears. Workers of data loaders, which get the same signals, do nothing; but SIGTERM ends torch's: see
+    :meth:`blamed`.
 
     Args:
         grace_s: seconds that an epoch may go on after the warning; less than the cluster's own between the warning
