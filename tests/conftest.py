@@ -6,6 +6,13 @@ from hypothesis import settings
 
 collect_ignore_glob = ["benchmarks/*"]  # programs, with imports of their own
 
+# The files whose slow tests take longest, the longest first: a process that began one last would leave others idle.
+LONGEST = (
+    "test_almdn.py", "test_experiments.py", "test_interruption.py", "test_detection_runs.py", "test_slurm.py",
+    "test_elezi.py", "test_killed.py", "test_kcenter.py", "test_class_balance.py", "test_core_set.py",
+    "test_soft_teacher_runs.py", "test_foreign.py", "test_ddp.py", "test_two_processes.py", "test_tables.py",
+)  # fmt: skip
+
 # A shared machine is slow at times, and a test that fails must fail again.
 settings.register_profile("alpl", deadline=None, derandomize=True, database=None)
 settings.load_profile("alpl")
@@ -14,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # also in the processes that test
 
 @pytest.hookimpl(tryfirst=True)  # before those that are not asked for go
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave what is not in a ``sample`` to the slow part.
+    """Leave what is not in a ``sample`` to the slow part, and begin with the longest files' slow tests.
 
     And keep torch to one thread in the processes that run tests; the one that hands them out needs no torch.
     """
@@ -29,6 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             cases[name] += 1
             if cases[name] > sample.args[0]:
                 item.add_marker(pytest.mark.slow)
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)) if "slow" in item.keywords else len(place))
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,7 @@ def main() -> None:
     overrides = sys.argv[sys.argv.index("--") + 1 :]
     statuses: list[int] = []
     while (not statuses or statuses[-1] == signal.SIGKILL) and len(statuses) < MOST:
-        statuses.append(attempt(overrides, None, partial(die_at, len(statuses) + 1)))
+        statuses.append(attempt(overrides, partial(die_at, len(statuses) + 1)))
     print(json.dumps(statuses))
 
 

@@ -37,8 +37,8 @@ def die_once_logged() -> None:
 
 def main() -> None:
     overrides = sys.argv[sys.argv.index("--") + 1 :]
-    killed = [attempt(overrides, None, die_once_logged) for _ in range(int(sys.argv[1]))]
-    print(json.dumps([*killed, attempt(overrides, None)]))
+    killed = [attempt(overrides, die_once_logged) for _ in range(int(sys.argv[1]))]
+    print(json.dumps([*killed, attempt(overrides, lambda: None)]))
 
 
 if __name__ == "__main__":
