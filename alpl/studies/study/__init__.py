@@ -1,0 +1,1 @@
+"""The studies: a file each, with the class of its name."""
