@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -16,12 +16,14 @@ from alpl.acquisition import AbstractAcquisition, AbstractPseudoLabeler
 from alpl.callbacks.base import AbstractProvider
 from alpl.config.first_cycle import FirstCycleConfig, first_cycle_config
 from alpl.config.partial_parts import check_not_set
+from alpl.config.pretrained import PretrainedConfig, pretrained_config
 from alpl.data.base import AbstractPoolDataModule
 from alpl.errors import ConfigError
 from alpl.labeling.oracle import AbstractOracle
 from alpl.labeling.schedule import Schedule
 from alpl.learning import AbstractLearner, Members
 from alpl.loggers.base import AbstractRunLogger
+from alpl.machine.speed import Speed, settled_precision
 from alpl.modules.base import AbstractTrainableModule
 from alpl.modules.partner import Partner
 
@@ -57,7 +59,9 @@ class Experiment:
         embedding: unlabeled images of each cycle whose features are kept beside those of the query; 0 for none.
         keep_models: keep each cycle's weights; else only the last cycle's.
         keep_predictions: keep the predictions that the acquisition saw.
+        pretrained: where the weights are that a backbone starts from in each fit, or None.
         first_cycle: what runs agree in that share their first cycle's training; None to train it in any case.
+        speed: what is on that makes a GPU fast.
 
     Raises:
         ConfigError: a value is out of range.
@@ -83,6 +87,8 @@ class Experiment:
     keep_models: bool = True
     keep_predictions: bool = False
     first_cycle: FirstCycleConfig | None = None
+    pretrained: PretrainedConfig | None = None
+    speed: Speed = field(default_factory=Speed)
 
     def __post_init__(self) -> None:
         if self.pseudo_labels is not None and self.learner.labeler is not None:
@@ -99,10 +105,12 @@ def make_experiment(config: DictConfig) -> Experiment:
     """Make the parts that a config names.
 
     Raises:
-        ConfigError: the acquisition is none, or the trainer is given what the loop sets itself.
+        ConfigError: the acquisition is none, the trainer is given what the loop sets itself, or what is frozen has not
+            learned anything.
     """
     make = partial(instantiate, _convert_="all")
     check_not_set(config.trainer, "trainer", OURS)
+    _check_frozen(config)
     providers, callbacks = _make_callbacks(config, make)
     acquisition = make(config.acquisition)
     if not isinstance(acquisition, AbstractAcquisition):
@@ -116,11 +124,11 @@ def make_experiment(config: DictConfig) -> Experiment:
         make_oracle=partial(make, config.oracle),
         providers=providers,
         callbacks=callbacks,
-        make_trainer=make(config.trainer, _partial_=True),
+        make_trainer=make(_settled(config.trainer), _partial_=True),
         logger=make(config.logger),
         seed=config.seed,
         learner=_make_learner(config, make),
-        partner=make(config.partner) if config.partner else None,
+        partner=_make_partner(config.partner, make),
         informativeness=config.informativeness,
         gallery=config.gallery,
         embedding=config.embedding,
@@ -128,7 +136,15 @@ def make_experiment(config: DictConfig) -> Experiment:
         keep_models=config.keep_models,
         keep_predictions=config.keep_predictions,
         first_cycle=first_cycle_config(config),
+        pretrained=pretrained_config(config),
+        speed=make(config.speed) if "speed" in config else Speed(),  # a run of before has none
     )
+
+
+def _check_frozen(config: DictConfig) -> None:
+    model = config.model
+    if model.get("frozen") and config.get("pretrained") is None and model.get("weights") is None:
+        raise ConfigError("model.frozen must be false where neither pretrained nor model.weights gives what is frozen")
 
 
 def _make_callbacks(
@@ -157,6 +173,23 @@ def _make_learner(config: DictConfig, make: Callable[..., Any]) -> AbstractLearn
     if not isinstance(learner, AbstractLearner):
         raise ConfigError(f"learner must be an AbstractLearner, got {config.learner._target_}")
     return learner
+
+
+def _make_partner(config: DictConfig | None, make: Callable[..., Any]) -> Partner | None:
+    if not config:
+        return None
+    partner: Partner = make(config)
+    trainer = config.get("trainer")
+    return partner if trainer is None else replace(partner, trainer=make(_settled(trainer)))
+
+
+def _settled(trainer: DictConfig) -> DictConfig:
+    """Give a trainer's config with Lightning's name of its precision."""
+    if "precision" not in trainer:
+        return trainer
+    settled = trainer.copy()
+    settled.precision = settled_precision(trainer.precision, trainer.get("accelerator", "auto"))
+    return settled
 
 
 def _make_module(config: DictConfig, **from_data: Any) -> AbstractTrainableModule:

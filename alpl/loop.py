@@ -43,6 +43,7 @@ from alpl.runs.run_folder import RunFolder
 from alpl.runs.stages import Stages
 from alpl.sharing.determinants import determinants
 from alpl.sharing.first_cycle import FirstCycle
+from alpl.sharing.pretrained import Pretrained
 
 _NUM_REHEARSED = 2  # images of the pool that the untrained model looks at
 
@@ -83,12 +84,17 @@ class ActiveLearning:
         self.num_cycles = len(self.budgets) + 1
         self.progress = progress(self.num_cycles)
         self.stages = Stages(folder, self.progress, interruption)
-        self.parts = Parts(experiment, oracle, folder, self.stages, self.progress, interruption)
+        self.pretrained = (
+            None if experiment.pretrained is None else Pretrained.find(experiment.pretrained, data, self.fingerprint)
+        )
+        start = None if self.pretrained is None else self.pretrained.state
+        self.parts = Parts(experiment, oracle, folder, self.stages, self.progress, interruption, start)
         module = self.parts.make_module()
         self.needs = needs_of_stages(experiment, self.recording, module) if self.budgets else (Need.NOTHING,)
         callbacks = {name: make() for name, make in experiment.callbacks.items()}
         check_callbacks(callbacks, has_validation=bool(data.num_validation))
         trainer = check_settings(module, partial(self.parts.make_trainer, *callbacks.values()))
+        module.check_data(data)
         data.check_workers(self.initial.labeled[:1], trainer.num_devices)
         if experiment.partner:
             checked_trainer(partial(self.parts.make_trainer, make=experiment.partner.trainer), "partner.trainer")
@@ -98,6 +104,8 @@ class ActiveLearning:
             if not folder.journal:  # a run that goes on has passed it
                 check_rehearsal(experiment, needs, module, self.initial.unlabeled[:_NUM_REHEARSED])
         check_data(self.fingerprint, folder.path, may_write=self.parts.is_main)
+        if self.pretrained:
+            self.pretrained.note(folder.path, may_write=self.parts.is_main)
         labeler = experiment.learner.labeler
         watched = experiment.acquisition.needs | self.needs[0] | (labeler.needs if labeler else Need.NOTHING)
         # a learner that labels is asked about more than its fits and its test
@@ -250,7 +258,8 @@ class ActiveLearning:
         needed = iter([bool(provider.provides & self.training.watched) for provider in self.experiment.providers])
         attached = [name in self.experiment.callbacks or next(needed) for name in config.callbacks]
         answers, trainer = self.oracle.annotate(initial.labeled), self.parts.make_trainer()
-        return determinants(config, attached, trainer, self.fingerprint.sha256, initial, answers)
+        found = determinants(config, attached, trainer, self.fingerprint.sha256, initial, answers)
+        return found | ({"backbone": self.pretrained.sha256} if self.pretrained else {})
 
     def _tidy(self, cycle: int) -> None:
         """Remove what has served."""

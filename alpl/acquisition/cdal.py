@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, final, get_args
 
-from alpl.acquisition.base import AbstractAcquisition, Context, Query
+from alpl.acquisition.base import Context, Query
+from alpl.acquisition.greedy import AbstractGreedy
 from alpl.errors import ConfigError
 from alpl.predictions import Need
 from alpl.selection.cdal import ClassContexts, image_mixtures
-from alpl.selection.kcenter import kcenter_greedy, kcenter_greedy_by
+from alpl.selection.gains import NearestGain
+from alpl.selection.kcenter import kcenter_gain, kcenter_gain_by, kcenter_greedy, kcenter_greedy_by
 
 Contexts: TypeAlias = Literal["image", "class"]
 
 
 @final
-class Cdal(AbstractAcquisition):
+class Cdal(AbstractGreedy):
     """The image whose predicted classes are confused most unlike those of all labeled and chosen images; repeatedly.
 
     k-center greedy, started from the labeled images, first index on ties, with the symmetric Kullback-Leibler
@@ -49,3 +51,13 @@ class Cdal(AbstractAcquisition):
             numbers = unlabeled.num_images, labeled.num_images
             picks, distances = kcenter_greedy_by(distance, *numbers, context.budget, device=unlabeled.row.device)
         return Query(unlabeled.index.cpu()[picks.cpu()], distances)
+
+    def gain(self, context: Context) -> NearestGain:
+        """See the base class: the divergence from the nearest labeled or chosen image."""
+        assert context.labeled is not None, "Need.LABELED was declared"
+        unlabeled, labeled = context.predictions, context.labeled
+        if self.contexts == "image":
+            mixtures, centers = image_mixtures(unlabeled).float(), image_mixtures(labeled).float()
+            return kcenter_gain(mixtures, centers, metric="symmetric_kl")
+        numbers = unlabeled.num_images, labeled.num_images
+        return kcenter_gain_by(ClassContexts(unlabeled, labeled), *numbers, device=unlabeled.row.device)

@@ -1,4 +1,4 @@
-"""What :class:`alpl.acquisition.medoids.Medoids` compares images by: CCMS and the alternatives of PPAL Table 1.
+"""What :class:`alpl.acquisition.medoids.Medoids` compares images by; the alternatives to CCMS of PPAL Table 1.
 
 Axes: N images.
 """
@@ -6,7 +6,8 @@ Axes: N images.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import final
+from collections.abc import Sequence
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -17,8 +18,9 @@ from alpl.predictions import Need, Predictions
 from alpl.selection.blocks import MEMORY_LIMIT
 from alpl.selection.ccms import EMPTY_RULES, Empty, ccms
 from alpl.selection.image_similarity import global_similarity, jaccard_similarity
-from alpl.selection.object_match import CosineMatch, KlDirection, KlMatch
+from alpl.selection.object_match import KlDirection, KlMatch
 from alpl.selection.objects import Objects
+from alpl.selection.similarity_graph import SimilarityGraph
 
 
 class AbstractImageSimilarity(ABC):
@@ -31,54 +33,8 @@ class AbstractImageSimilarity(ABC):
     """See :attr:`alpl.acquisition.base.AbstractAcquisition.image_layers`."""
 
     @abstractmethod
-    def __call__(self, predictions: Predictions) -> Tensor:
-        """``Float[N N]``, symmetric, the largest values on the diagonal."""
-
-
-@final
-class Ccms(AbstractImageSimilarity):
-    """PPAL's category-conditioned matching similarity (Eq. 6, 7): the best match of each object by its features.
-
-    Args:
-        score_thresh: only detections with a higher score count. The released code has 0.05.
-        empty: what images without such a detection are: ``dissimilar``, ``alike`` or ``similar`` (released).
-        same_rank: whether objects of one class and one rank by score are equal whatever their features (released).
-        epsilon: beside the summed scores (released: 1e-5).
-        memory_limit: in bytes.
-
-    All but the last: see :func:`alpl.selection.ccms.ccms`.
-
-    Raises:
-        ConfigError: a value is unknown or out of range.
-    """
-
-    needs = Need.FEATURES
-
-    def __init__(
-        self,
-        score_thresh: float = 0.0,
-        empty: Empty = "dissimilar",
-        same_rank: bool = False,
-        epsilon: float = 0.0,
-        memory_limit: int = MEMORY_LIMIT,
-    ) -> None:
-        self.score_thresh = check_score_thresh(score_thresh)
-        self.empty = _checked_empty(empty)
-        if not 0 <= epsilon < float("inf"):
-            raise ConfigError(f"epsilon must be finite and >= 0, got {epsilon}")
-        self.same_rank, self.epsilon, self.memory_limit = same_rank, epsilon, memory_limit
-
-    def __call__(self, predictions: Predictions) -> Tensor:
-        """See the base class."""
-        assert predictions.features is not None, "Need.FEATURES was declared"
-        return ccms(
-            _objects(predictions, predictions.features, self.score_thresh),
-            CosineMatch(),
-            empty=self.empty,
-            same_rank=self.same_rank,
-            epsilon=self.epsilon,
-            memory_limit=self.memory_limit,
-        )
+    def __call__(self, predictions: Predictions) -> Tensor | SimilarityGraph:
+        """``Float[N N]``, symmetric, the largest values on the diagonal; or the pairs that count."""
 
 
 @final
@@ -107,14 +63,14 @@ class KlMatching(AbstractImageSimilarity):
         memory_limit: int = MEMORY_LIMIT,
     ) -> None:
         self.score_thresh = check_score_thresh(score_thresh)
-        self.empty = _checked_empty(empty)
+        self.empty = checked_empty(empty)
         self.match = KlMatch(direction)
         self.any_class, self.memory_limit = any_class, memory_limit
 
     def __call__(self, predictions: Predictions) -> Tensor:
         """See the base class; all outputs count, the background too."""
         assert predictions.posterior is not None, "Need.POSTERIOR was declared"
-        objects = _objects(predictions, predictions.posterior.checked().probs, self.score_thresh, self.any_class)
+        objects = objects_of(predictions, predictions.posterior.checked().probs, self.score_thresh, self.any_class)
         return ccms(objects, self.match, empty=self.empty, memory_limit=self.memory_limit)
 
 
@@ -123,7 +79,8 @@ class GlobalSimilarity(AbstractImageSimilarity):
     """Cosine of the image features (PPAL Table 1, "Global"; "FPN" where they are of several layers).
 
     Args:
-        num_layers: how many layers of one width the image features hold, one after the other.
+        num_layers: how many layers of one width the image features hold, one after the other; or a list with an entry
+            for each, such as what a model's config says of the maps of its pyramid.
 
     Raises:
         ConfigError: ``num_layers`` is less than 1.
@@ -131,12 +88,12 @@ class GlobalSimilarity(AbstractImageSimilarity):
 
     needs = Need.IMAGE_FEATURES
 
-    def __init__(self, num_layers: int = 1) -> None:
-        if num_layers < 1:
-            raise ConfigError(f"num_layers must be >= 1, got {num_layers}")
-        self.num_layers = num_layers
-        if num_layers > 1:  # one vector an image may be of anything
-            self.image_layers = frozenset({num_layers})
+    def __init__(self, num_layers: int | Sequence[Any] = 1) -> None:
+        self.num_layers = num_layers if isinstance(num_layers, int) else len(num_layers)
+        if self.num_layers < 1:
+            raise ConfigError(f"num_layers must be >= 1, got {self.num_layers}")
+        if self.num_layers > 1:  # one vector an image may be of anything
+            self.image_layers = frozenset({self.num_layers})
 
     def __call__(self, predictions: Predictions) -> Tensor:
         """See :func:`alpl.selection.image_similarity.global_similarity`."""
@@ -163,14 +120,21 @@ class JaccardSimilarity(AbstractImageSimilarity):
     def __call__(self, predictions: Predictions) -> Tensor:
         """See :func:`alpl.selection.image_similarity.jaccard_similarity`."""
         assert predictions.labels is not None, "every model gives labels"
-        kept = _counted(predictions, self.score_thresh)
+        kept = counted(predictions, self.score_thresh)
         return jaccard_similarity(predictions.labels[kept], predictions.row[kept], predictions.num_images)
 
 
-def _objects(predictions: Predictions, values: Tensor, score_thresh: float, any_class: bool = False) -> Objects:
-    """Give the detections that count."""
+def objects_of(predictions: Predictions, values: Tensor, score_thresh: float, any_class: bool = False) -> Objects:
+    """Give the detections that count.
+
+    Args:
+        predictions: of N images.
+        values: ``Float[I F]`` what objects are compared by.
+        score_thresh: only detections with a higher score count.
+        any_class: whether all are of one class.
+    """
     assert predictions.labels is not None and predictions.scores is not None, "every model gives labels and scores"
-    kept = _counted(predictions, score_thresh)
+    kept = counted(predictions, score_thresh)
     labels = torch.zeros_like(predictions.labels) if any_class else predictions.labels
     fields = (values, labels, predictions.scores, predictions.row)
     if len(kept) < len(predictions.row):  # the features of many images need not be copied for nothing
@@ -178,14 +142,15 @@ def _objects(predictions: Predictions, values: Tensor, score_thresh: float, any_
     return Objects(*fields, predictions.num_images)
 
 
-def _counted(predictions: Predictions, score_thresh: float) -> Tensor:
+def counted(predictions: Predictions, score_thresh: float) -> Tensor:
     """``Long[J]``: the instances with a higher score, as in the released code, which leaves out equal ones."""
     if predictions.scores is None:
         raise ValueError(f"predictions must have scores for score_thresh {score_thresh}, got none")
     return (predictions.scores > score_thresh).nonzero().flatten()
 
 
-def _checked_empty(empty: Empty) -> Empty:
+def checked_empty(empty: Empty) -> Empty:
+    """Give back a rule for images without detections that is known."""
     if empty not in EMPTY_RULES:
         raise ConfigError(f"empty must be one of {', '.join(EMPTY_RULES)}, got {empty!r}")
     return empty

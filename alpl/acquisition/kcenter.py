@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import final
 
-from alpl.acquisition.base import AbstractAcquisition, Context, Query
+from torch import Tensor
+
+from alpl.acquisition.base import Context, Query
+from alpl.acquisition.greedy import AbstractGreedy
 from alpl.errors import ConfigError
 from alpl.predictions import Need
-from alpl.selection.kcenter import FEATURE_METRICS, FeatureMetric, kcenter_greedy
+from alpl.selection.gains import NearestGain
+from alpl.selection.kcenter import FEATURE_METRICS, FeatureMetric, kcenter_gain, kcenter_greedy
 
 
 @final
-class KCenter(AbstractAcquisition):
+class KCenter(AbstractGreedy):
     """The image farthest from all labeled and chosen images, again and again; first index on ties.
 
     Args:
@@ -30,8 +34,17 @@ class KCenter(AbstractAcquisition):
 
     def select(self, context: Context) -> Query:
         """See :func:`alpl.selection.kcenter.kcenter_greedy`; the utility is the distance at which each was chosen."""
+        features, centers = self._features(context)
+        picks, distances = kcenter_greedy(features, centers, context.budget, metric=self.metric)
+        return Query(context.predictions.index.cpu()[picks.cpu()], distances)
+
+    def gain(self, context: Context) -> NearestGain:
+        """See the base class: the distance to the nearest labeled or chosen image."""
+        return kcenter_gain(*self._features(context), metric=self.metric)
+
+    @staticmethod
+    def _features(context: Context) -> tuple[Tensor, Tensor]:
         assert context.labeled is not None, "Need.LABELED was declared"
         features, centers = context.predictions.image_features, context.labeled.image_features
         assert features is not None and centers is not None, "Need.IMAGE_FEATURES was declared"
-        picks, distances = kcenter_greedy(features, centers, context.budget, metric=self.metric)
-        return Query(context.predictions.index.cpu()[picks.cpu()], distances)
+        return features, centers

@@ -9,7 +9,9 @@ import torch
 from alpl.acquisition.base import AbstractAcquisition, Context, Query
 from alpl.acquisition.image_similarity import AbstractImageSimilarity
 from alpl.errors import ConfigError
+from alpl.selection.graph_medoids import kcenter_of_graph, refine_medoids_of_graph, represented_of_graph
 from alpl.selection.medoids import Ties, kcenter_of_similarities, refine_medoids, represented
+from alpl.selection.similarity_graph import SimilarityGraph
 
 
 @final
@@ -18,11 +20,11 @@ class Medoids(AbstractAcquisition):
 
     Greedy k-centers from an image drawn at random, which the paper leaves open, then at most ``iterations`` rounds in
     which every image joins its most similar center and the image most similar to its cluster becomes the center. What
-    is labeled plays no role. With the similarity :class:`~alpl.acquisition.image_similarity.Ccms` it is PPAL's
+    is labeled plays no role. With the similarity :class:`~alpl.acquisition.ccms.Ccms` it is PPAL's
     second stage; see :class:`~alpl.acquisition.then.Then`.
 
     Args:
-        similarity: how alike two images are. N^2 values of it are held.
+        similarity: how alike two images are. N^2 values of it are held, or those of a graph.
         iterations: 100 in the paper.
         ties: see :func:`alpl.selection.medoids.refine_medoids`.
 
@@ -48,7 +50,12 @@ class Medoids(AbstractAcquisition):
         similarity = self.similarity(context.predictions)
         number = len(similarity)
         first = int(torch.randint(max(number, 1), (1,), generator=context.generator("first")))
-        centers = kcenter_of_similarities(similarity, context.budget, first)
-        medoids = refine_medoids(similarity, centers, iterations=self.iterations, ties=self.ties)
-        index = context.predictions.index.cpu()[medoids.cpu()]
-        return Query(index, represented(similarity, medoids).cpu())
+        if isinstance(similarity, SimilarityGraph):
+            centers = kcenter_of_graph(similarity, context.budget, first)
+            medoids = refine_medoids_of_graph(similarity, centers, iterations=self.iterations, ties=self.ties)
+            utility = represented_of_graph(similarity, medoids)
+        else:
+            centers = kcenter_of_similarities(similarity, context.budget, first)
+            medoids = refine_medoids(similarity, centers, iterations=self.iterations, ties=self.ties)
+            utility = represented(similarity, medoids)
+        return Query(context.predictions.index.cpu()[medoids.cpu()], utility.cpu())

@@ -6,12 +6,13 @@ from abc import abstractmethod
 from typing import final
 
 from alpl.acquisition.base import AbstractAcquisition, Context, Query, check_ranking
+from alpl.acquisition.greedy import AbstractGreedy
 from alpl.acquisition.object_ranking import check_score_thresh, confident
 from alpl.errors import ConfigError
 from alpl.predictions import Need
 from alpl.selection.blocks import MEMORY_LIMIT
 from alpl.selection.image_distance import AbstractImageDistance, FeatureDistance
-from alpl.selection.noris import VARIANTS, Kernel, Shape, Variant, noris
+from alpl.selection.noris import VARIANTS, Kernel, NorisGain, Shape, Variant, noris
 from alpl.selection.object_distance import (
     AGGREGATIONS,
     EMPTY_DISTANCES,
@@ -23,7 +24,7 @@ from alpl.selection.object_distance import (
 )
 
 
-class AbstractNoris(AbstractAcquisition):
+class AbstractNoris(AbstractGreedy):
     r"""See :func:`alpl.selection.noris.noris`.
 
     Args:
@@ -71,6 +72,13 @@ class AbstractNoris(AbstractAcquisition):
         distance = self.distance(context)
         picks, values = noris(information, distance, context.budget, variant=self.variant, kernel=self.kernel)
         return Query(context.predictions.index.cpu()[picks.cpu()], values, information.cpu().double(), valued.objects)
+
+    @final
+    def gain(self, context: Context) -> NorisGain:
+        """See the base class: what each is worth beside what is picked."""
+        information = self.information.utility(context).detach()
+        distance = self.distance(context)
+        return NorisGain(information, distance, context.budget, variant=self.variant, kernel=self.kernel)
 
 
 @final

@@ -15,6 +15,10 @@ from torch import Tensor
 
 from alpl.pool import Index
 
+NO_CLASS = -1
+"""The label of a region that is to be ignored whatever is found there (KITTI's DontCare). It is always difficult: no
+target of a training, no object that a test asks for. Most data sets have none."""
+
 LEAST_EXTENT = 0.1
 """Pixels of the network's input that an object is wide and high at least; COCO's of one pixel are, in 300 of 640."""
 
@@ -26,8 +30,10 @@ class Objects:
     Args:
         boxes: ``Float32[n 4]`` xyxy, absolute pixels, 0-based; x2 and y2 are one past the last pixel, so that the width
             is x2 - x1.
-        labels: ``Long[n]``, 0 is the first foreground class.
+        labels: ``Long[n]``, 0 is the first foreground class; :data:`NO_CLASS` of regions to be ignored.
         difficult: ``Bool[n]``, VOC's mark (COCO's crowd): left out of training, neither right nor wrong in evaluation.
+        level: ``UInt8[n]``, how hard they are to see (:data:`alpl.boxes.kitti_levels.LEVELS`); None where all are of
+            level 0, as in all data sets but KITTI. Test objects alone keep it: no training asks for it.
 
     Raises:
         ValueError: the shapes or types are not these.
@@ -36,6 +42,7 @@ class Objects:
     boxes: Tensor
     labels: Tensor
     difficult: Tensor
+    level: Tensor | None = None
 
     def __post_init__(self) -> None:
         number = len(self.labels)
@@ -47,12 +54,20 @@ class Objects:
             raise ValueError(
                 f"difficult must be Bool[{number}], got {self.difficult.dtype} {list(self.difficult.shape)}"
             )
+        if self.level is not None and (self.level.dtype != torch.uint8 or self.level.shape != (number,)):
+            raise ValueError(f"level must be UInt8[{number}], got {self.level.dtype} {list(self.level.shape)}")
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, chosen: Tensor) -> Objects:
-        return Objects(self.boxes[chosen], self.labels[chosen], self.difficult[chosen])
+    def __getitem__(self, chosen: Tensor | slice) -> Objects:
+        level = None if self.level is None else self.level[chosen]
+        return Objects(self.boxes[chosen], self.labels[chosen], self.difficult[chosen], level)
+
+    @property
+    def levels(self) -> Tensor:
+        """``UInt8[n]``: the level of each, 0 where there are none."""
+        return torch.zeros_like(self.labels, dtype=torch.uint8) if self.level is None else self.level
 
     @property
     def extended(self) -> Tensor:
@@ -104,8 +119,7 @@ class ObjectTable(Sequence[Objects]):
         if isinstance(index, slice):
             return [self[position] for position in range(len(self))[index]]
         position = range(len(self))[index]  # an IndexError ends iteration
-        chosen = slice(int(self._ends[position]), int(self._ends[position + 1]))
-        return Objects(self.objects.boxes[chosen], self.objects.labels[chosen], self.objects.difficult[chosen])
+        return self.objects[int(self._ends[position]) : int(self._ends[position + 1])]
 
 
 class AbstractDetectionImages(ABC):

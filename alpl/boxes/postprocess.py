@@ -41,7 +41,7 @@ def detect_batch(
     boxes: Tensor,
     *,
     score_thresh: float,
-    nms_thresh: float,
+    nms_thresh: float | None,
     pre_nms_top_k: int,
     max_detections: int | None = None,
 ) -> Detections:
@@ -53,7 +53,7 @@ def detect_batch(
         scores: ``Float[B P K]`` probabilities of the foreground classes.
         boxes: ``Float[B P 4]`` xyxy, one box a prior for all classes.
         score_thresh: a candidate's score is above it.
-        nms_thresh: a candidate is dropped where its IoU with a better one that is kept is above it.
+        nms_thresh: a candidate is dropped where its IoU with a better one that is kept is above it; None drops none.
         pre_nms_top_k: the candidates of a class that enter the suppression, the best ones.
         max_detections: of an image, the best ones of all classes; None for no limit.
 
@@ -79,7 +79,7 @@ def best_of_classes(candidates: Detections, number: int) -> Tensor:
 
 
 def detect_candidates(
-    candidates: Detections, boxes: Tensor, nms_thresh: float, max_detections: int | None = None
+    candidates: Detections, boxes: Tensor, nms_thresh: float | None, max_detections: int | None = None
 ) -> Tensor:
     """Suppress in every class of every image by itself, candidates that have a box each.
 
@@ -97,7 +97,7 @@ def detect_candidates(
         return row
     group = row * (labels.max() + 1) + labels
     order = _order(scores, group)
-    kept = order[_suppress(boxes[order], group[order], nms_thresh)]
+    kept = order if nms_thresh is None else order[_suppress(boxes[order], group[order], nms_thresh)]
     kept = kept[torch.argsort(labels[kept], stable=True)]
     kept = kept[torch.argsort(sources[kept], stable=True)]
     kept = kept[_order(scores[kept], row[kept])]

@@ -17,8 +17,7 @@ from alpl.losses.positives import Positives
 from alpl.machine.files import read_csv, reading, whole_file
 from alpl.modules.base import AbstractTrainableModule
 from alpl.predictions import Need
-
-DIFFICULTY = "difficulty.csv"
+from alpl.runs.results import DIFFICULTY
 
 
 @final

@@ -49,8 +49,8 @@ class CostRecord(Callback):
         seconds = self._turns(trainer, pl_module, batch)
         height, width = batch.images.shape[-2:]
         NetworkCost(
-            parameters=sum(one.numel() for one in pl_module.parameters()),
-            trainable=sum(one.numel() for one in pl_module.parameters() if one.requires_grad),
+            parameters=sum(one.numel() for one in pl_module.asked.parameters()),
+            trainable=sum(one.numel() for one in pl_module.asked.parameters() if one.requires_grad),
             forward_seconds=min(seconds),
             turns=len(seconds),
             height=height,

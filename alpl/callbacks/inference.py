@@ -55,12 +55,13 @@ def gather_rows(trainer: Trainer, parts: Sequence[Tensor]) -> np.ndarray:
 
     Args:
         trainer: the running trainer.
-        parts: ``[B ...]`` each, on the CPU; this process's batches in order.
+        parts: ``[B ...]`` each, on any device; this process's batches in order. They leave it together: of each alone
+            the CPU would wait for what is computed until then.
 
     Returns:
         ``[U ...]``, the same on every process.
     """
-    own = torch.cat(list(parts)).numpy() if parts else np.zeros(0, dtype=np.int64)
+    own = torch.cat(list(parts)).cpu().numpy() if parts else np.zeros(0, dtype=np.int64)
     if trainer.world_size == 1:
         return own
     gathered: list[np.ndarray | None] = [None] * trainer.world_size

@@ -104,10 +104,10 @@ class PredictionTracker(AbstractProvider):
         probs: list[torch.Tensor] = []
         for part in predict_batches(trainer, pl_module, loader, needs):
             assert part.labels is not None, "every module gives labels"
-            labels.append(part.labels.cpu())
+            labels.append(part.labels)
             if self.posterior:
                 assert part.posterior is not None, "it was asked for"
-                probs.append(part.posterior.probs.half().cpu())
+                probs.append(part.posterior.probs.half())
         rows = {HISTORY: gather_rows(trainer, labels)}
         if self.posterior:
             rows[POSTERIORS] = gather_rows(trainer, probs)

@@ -6,9 +6,11 @@ acquisition's rehearsal on predictions of the same kind.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import final
 
 import torch
@@ -19,24 +21,28 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from alpl.acquisition.base import AbstractAcquisition
 from alpl.commands.matrix_cells import Cell, Column
 from alpl.commands.messages import one_line
-from alpl.commands.sweep import compose_job
+from alpl.commands.sweep import compose_job, set_values, split_values
 from alpl.config.compose import CONF
 from alpl.data.base import AbstractPoolDataModule
 from alpl.errors import ConfigError
 from alpl.experiment import Experiment, make_experiment
 from alpl.modules.base import AbstractTrainableModule
-from alpl.predictions import FROM_MODULE, Need, Predictions
-from alpl.preflight.checks import check_needs, missing_needs, predictor
+from alpl.predictions import Need, Predictions
+from alpl.preflight.checks import Rehearsing, check_needs, check_rehearsal, missing_needs, predictor
 from alpl.preflight.config import check_arguments, check_config
 from alpl.preflight.rehearsal import kind_of, rehearse
+from alpl.preflight.replaced import settle
 from alpl.preflight.trial_prediction import trial_prediction
 
 REMEDIES: Mapping[Need, tuple[str, ...]] = {
     Need.VIEWS: ("num_members=2",),
     Need.PREDICTED_LOSS: ("method=llal",),
+    Need.LABELEDNESS: ("partner=vaal",),
     Need.FEATURES: ("model.features={_target_:alpl.modules.detection_features.RoiFeatures,level:1}",),
 }
 """What gives a need that a model does not provide by itself, where the model takes it."""
+
+_TRIED = torch.arange(2)  # dataset indices of the images of trial predictions
 
 
 def plan(names: Sequence[str], over: Sequence[Column]) -> list[Cell]:
@@ -53,11 +59,20 @@ def plan(names: Sequence[str], over: Sequence[Column]) -> list[Cell]:
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
-    """Compose the config of a run."""
+    """Compose the config of a run; what differs in plain values only, as remedies mostly do, is composed once."""
+    common, values = split_values(overrides)
+    config: DictConfig = pickle.loads(_composed(common))
+    set_values(config, values)
+    settle(config, overrides)
+    return config
+
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> bytes:
     config = compose_job(overrides)
     with open_dict(config):
         del config["hydra"]
-    return config
+    return pickle.dumps(config)
 
 
 @final
@@ -94,7 +109,7 @@ class _Parts:
         """Let the model predict, once for the same needs."""
         if asked not in self.shown:
             module = predictor(self.experiment, self.module)
-            self.shown[asked] = trial_prediction(module, asked, self.experiment.data, torch.arange(2))
+            self.shown[asked] = trial_prediction(module, asked, self.experiment.data, _TRIED)
         return self.shown[asked]
 
 
@@ -135,30 +150,35 @@ class _Plan:
             if missing := missing_needs(experiment, acquisition.needs, parts.module):
                 return missing, ""
             check_needs(experiment, acquisition.needs, parts.module)
-            return Need.NOTHING, self._rehearsal(parts, acquisition, text)
+            check_rehearsal(
+                *(experiment, acquisition.needs, parts.module, _TRIED),
+                trial=parts.trial,
+                rehearsing=self._rehearsing(text),
+            )
+            return Need.NOTHING, ""
         except ConfigError as error:
             return Need.NOTHING, one_line(error)
 
-    def _rehearsal(self, parts: _Parts, acquisition: AbstractAcquisition, text: str) -> str:
-        """Give what :func:`alpl.preflight.checks.check_rehearsal` says, "" where it passes.
+    def _rehearsing(self, text: str) -> Rehearsing:
+        """Give what rehearses an acquisition, by its config as text, once for predictions of one kind.
 
-        Raises:
-            ConfigError: the model fails to predict.
+        What it makes raises ConfigError.
         """
-        asked = acquisition.needs & FROM_MODULE
-        shown = parts.trial(asked) if asked else None
-        if not acquisition.can_rehearse:
-            return ""
-        number = len(parts.experiment.data.classes)
-        is_detection = Need.BOXES in predictor(parts.experiment, parts.module).provides
-        key = (text, None if shown is None else kind_of(shown), number, is_detection)
-        if key not in self._shared.rehearsed:
-            try:
-                rehearse(acquisition, shown, number, is_detection=is_detection)
-                self._shared.rehearsed[key] = ""
-            except ConfigError as error:
-                self._shared.rehearsed[key] = one_line(error)
-        return self._shared.rehearsed[key]
+
+        def rehearsing(
+            acquisition: AbstractAcquisition, shown: Predictions | None, number: int, *, is_detection: bool
+        ) -> None:
+            key, known = (text, None if shown is None else kind_of(shown), number, is_detection), self._shared.rehearsed
+            if key not in known:
+                try:
+                    rehearse(acquisition, shown, number, is_detection=is_detection)
+                    known[key] = ""
+                except ConfigError as error:
+                    known[key] = one_line(error)
+            if known[key]:
+                raise ConfigError(known[key])
+
+        return rehearsing
 
     def _remedied(self, remedy: tuple[str, ...]) -> _Parts | None:
         """Make the parts with a remedy; None where the model does not take it."""

@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -64,9 +64,20 @@ def told(command: str) -> Iterator[None]:
     except OSError as error:
         text = f"{error.filename}: {error.strerror}" if error.filename else one_line(error)
     except (*USER_ERRORS, HydraException, OmegaConfBaseException) as error:
-        text = one_line(error)
+        # what hydra.utils.instantiate wraps says it without the target
+        text = one_line(error.__cause__ if isinstance(error.__cause__, USER_ERRORS) else error)
     print(f"{command}: error: {printable(text)}", file=sys.stderr)
     raise SystemExit(2)
+
+
+def check_settings(settings: Sequence[str]) -> None:
+    """Refuse words of a command line that are not ``KEY=VALUE``.
+
+    Raises:
+        ConfigError: one is not; names the first.
+    """
+    if wrong := [text for text in settings if "=" not in text]:
+        raise ConfigError(f"settings must be KEY=VALUE, got {wrong[0]}")
 
 
 def one_line(error: BaseException) -> str:

@@ -24,10 +24,11 @@ from alpl.errors import ConfigError, DataError, RunLockedError
 from alpl.experiment import make_experiment
 from alpl.loop import ActiveLearning
 from alpl.machine.cluster import slurm_job
-from alpl.machine.files import write_json, write_sealed, write_text
+from alpl.machine.files import read_sealed, write_json, write_sealed, write_text
 from alpl.machine.interruption import Interrupted, Interruption
 from alpl.machine.processes import end_with_parent, rank, told_as_parent
 from alpl.machine.progress import Progress
+from alpl.machine.speed import settled_precision
 from alpl.preflight.config import check_config
 from alpl.runs.environment import describe_environment
 from alpl.runs.run_folder import RunFolder, content_key
@@ -94,6 +95,7 @@ def _run_in(
     undone = folder.look_over() if rank() == 0 else ""
     learning = _set_up(folder, config, interruption)
     experiment, progress = learning.experiment, learning.progress
+    _check_precision(folder, config)
     is_main = rank() == 0
     handler = _log_to(folder.path / "run.log") if is_main else logging.NullHandler()
     try:
@@ -149,6 +151,31 @@ def _set_up(folder: RunFolder, config: DictConfig, interruption: Interruption) -
         raise ConfigError(message) from error
 
 
+def _check_precision(folder: RunFolder, config: DictConfig) -> None:
+    """Refuse to go on in another precision than the run began in, as ``auto`` would on another device.
+
+    Raises:
+        ConfigError: it would.
+    """
+    if not folder.journal or not (folder.path / "run.json").exists():
+        return
+    try:
+        told = read_sealed(folder.path / "run.json")
+    except DataError:  # it is written again, as all that is in it follows from the command but this
+        return
+    of_before = told.get("config", {}).get("trainer", {}).get("precision")  # which had no other word of it
+    begun = told.get("precision", of_before)
+    now = _precision(config)
+    if begun not in (None, "auto", now):
+        raise ConfigError(f"this run was begun in {begun}, and would go on in {now}: trainer.precision={begun} goes on")
+
+
+def _precision(config: DictConfig) -> Any:
+    """What the trainer computes in on this device; None where its config has no precision."""
+    trainer = config.trainer
+    return settled_precision(trainer.get("precision"), trainer.get("accelerator", "auto"))
+
+
 def _describe(folder: RunFolder, config: DictConfig, description: dict[str, Any]) -> None:
     """Write what the run is, and what it is made with; again at each resumption, as the versions may differ."""
     write_text(folder.path / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
@@ -164,6 +191,7 @@ def _description(config: DictConfig, learning: ActiveLearning) -> dict[str, Any]
         "seed": config.seed,
         "key": content_key(content),
         "variant": content_key(content_of(config, any_seed=True)),
+        "precision": _precision(config),
         "num_cycles": learning.num_cycles,
         "classes": list(learning.experiment.data.classes),
         "report": report,

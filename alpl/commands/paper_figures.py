@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from omegaconf import OmegaConf
-
-from alpl.commands.paper_rows import PRINTED, swept_faults
+from alpl.commands.paper_rows import PRINTED, report_of, swept_faults
 from alpl.commands.sweep import jobs_of
 from alpl.config.compose import EXPERIMENTS
+from alpl.config.yaml_files import read_mapping
 from alpl.errors import DataError
-from alpl.report.read.paper import joined_reports
 
 
 @final
@@ -56,7 +54,7 @@ def figure_status(name: str, folder: Path = EXPERIMENTS) -> FigureStatus:
         check_report(node.get("report") or {})
     except DataError as error:
         faults.append(str(error))
-    table = joined_reports([node.get("report") or {}])
+    table = report_of(node, folder / f"{name}.yaml")
     if not (has_table := _has_table(folder, name)):
         jobs = jobs_of([f"experiment={name}"])
         num_runs = len(jobs)
@@ -80,7 +78,7 @@ def figures_section(figures: Sequence[FigureStatus]) -> list[str]:
 
 
 def _draws(folder: Path, name: str) -> bool:
-    return bool((_node(folder, name).get("report") or {}).get("draws"))
+    return bool(report_of(_node(folder, name), folder / f"{name}.yaml").draws)
 
 
 def _has_table(folder: Path, name: str) -> bool:
@@ -88,6 +86,4 @@ def _has_table(folder: Path, name: str) -> bool:
 
 
 def _node(folder: Path, name: str) -> dict[str, Any]:
-    node = OmegaConf.to_container(OmegaConf.load(folder / f"{name}.yaml"), resolve=False)
-    assert isinstance(node, dict)
-    return {str(key): value for key, value in node.items()}
+    return read_mapping(folder / f"{name}.yaml")

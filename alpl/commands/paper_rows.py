@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from alpl.commands.sweep import jobs_of
 from alpl.config.compose import EXPERIMENTS
 from alpl.config.composing import composing
+from alpl.config.yaml_files import read_mapping
 from alpl.errors import ConfigError, DataError
 from alpl.machine.files import reading
 from alpl.preflight.config import check_config
@@ -86,7 +87,7 @@ def table_status(name: str, folder: Path = EXPERIMENTS) -> TableStatus:
         folder: where the printed tables and the reasons lie; experiments are always those that come with alpl.
 
     Raises:
-        DataError: the printed table or the list of reasons cannot be read.
+        ConfigError, DataError: the printed table, the list of reasons or the experiment cannot be read.
     """
     printed = read_printed(folder / f"{name}{PRINTED}")
     rows, columns = (tuple(dict.fromkeys(key[axis] for key in printed)) for axis in (0, 1))
@@ -94,9 +95,8 @@ def table_status(name: str, folder: Path = EXPERIMENTS) -> TableStatus:
     if not (folder / f"{name}.yaml").exists():
         states = tuple(RowStatus(row, (), reasons.get(row, reasons.get(ALL_ROWS, ""))) for row in rows)
         return TableStatus(name, states, (), columns, 0, "", (*_unsaid(states), *_unknown(reasons, rows)))
-    node = OmegaConf.to_container(OmegaConf.load(folder / f"{name}.yaml"), resolve=False)
-    assert isinstance(node, dict)
-    table = joined_reports([node["report"]])
+    node = read_mapping(folder / f"{name}.yaml")
+    table = report_of(node, folder / f"{name}.yaml")
     jobs = jobs_of([f"experiment={name}"])
     swept, faults = swept_rows(jobs, table)
     if reasons:
@@ -108,6 +108,18 @@ def table_status(name: str, folder: Path = EXPERIMENTS) -> TableStatus:
     compared, wrong = _compared(table, columns)
     left_out = tuple(column for column in columns if column not in compared)
     return TableStatus(name, states, compared, left_out, len(jobs), table.trial, (*faults, *wrong))
+
+
+def report_of(node: Mapping[str, Any], path: Path) -> PaperTable:
+    """Give what an experiment says about the paper's table.
+
+    Raises:
+        DataError: it is of another form; names the file.
+    """
+    try:
+        return joined_reports([{} if node.get("report") is None else node["report"]])
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def missing_rows(folder: Path, name: str) -> dict[str, str]:

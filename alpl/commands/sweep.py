@@ -188,7 +188,7 @@ def jobs_of(overrides: Sequence[str]) -> list[list[str]]:
         config = _compose(hydra, for_hydra(texts), RunMode.MULTIRUN)
     hydra_overrides = [text for text in config.hydra.overrides.hydra if not text.startswith("hydra.mode=")]
     if not is_sweep and config.hydra.mode != RunMode.MULTIRUN:
-        _check_single(config.hydra.overrides.task)
+        check_single(config.hydra.overrides.task)
         return [[*hydra_overrides, *config.hydra.overrides.task, _ALONE]]
     jobs = _split(config)
     if jobs is None:
@@ -199,8 +199,12 @@ def jobs_of(overrides: Sequence[str]) -> list[list[str]]:
     return [[*hydra_overrides, *job, _ALONE] for job in jobs]
 
 
-def _check_single(overrides: Sequence[str]) -> None:
+def check_single(overrides: Sequence[str], hint: str = "-m makes a sweep") -> None:
     """Refuse several values outside a sweep, where Hydra would take them for a job that must fail.
+
+    Args:
+        overrides: a command line, or what is left of it.
+        hint: what to do instead.
 
     Raises:
         ConfigError: there are some.
@@ -208,7 +212,7 @@ def _check_single(overrides: Sequence[str]) -> None:
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         if override.is_sweep_override():
             name, _, values = str(override.input_line).partition("=")
-            raise ConfigError(f"{name} must have one value outside a sweep, got {values}; -m makes a sweep")
+            raise ConfigError(f"{name} must have one value outside a sweep, got {values}; {hint}")
 
 
 def clearer(error: Exception, overrides: Sequence[str]) -> Exception:
@@ -255,13 +259,25 @@ def split_values(overrides: Sequence[str]) -> tuple[tuple[str, ...], list[Overri
     """
     common, values = [], []
     has_own_groups = any("searchpath" in text for text in overrides)
-    for text, override in zip(overrides, OverridesParser.create().parse_overrides(list(overrides)), strict=True):
+    for text in overrides:
+        override = _parsed(text)
         is_plain = override.type is OverrideType.CHANGE and override.package is None and not has_own_groups
         if is_plain and not _decides(override.key_or_group):
             values.append(override)
         else:
             common.append(text)
     return tuple(common), values
+
+
+@cache
+def _parsed(override: str) -> Override:
+    """Parse one override; the jobs of a sweep share most of theirs.
+
+    Raises:
+        HydraException: it cannot be parsed.
+    """
+    (parsed,) = OverridesParser.create().parse_overrides([override])
+    return parsed
 
 
 @cache

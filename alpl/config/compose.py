@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from omegaconf import DictConfig, OmegaConf
 
 from alpl.config.group_folders import register_folders
-from alpl.config.versions import ONCE_COUNTED, without_housekeeping
+from alpl.config.versions import ONCE_COUNTED, name_places, without_housekeeping
 from alpl.errors import ConfigError
 
 _PACKAGE = Path(__file__).parent.parent
@@ -87,24 +87,59 @@ def _without_choice(text: str) -> str:
     return f"~{group}"
 
 
-def content_of(config: DictConfig, *, any_seed: bool = False, as_before: bool = False) -> dict[str, Any]:
+Before: TypeAlias = Literal["places", "workers"]
+BEFORE: tuple[Before, ...] = get_args(Before)
+"""How earlier versions of alpl made a key, the latest first: where own folders lie counted (`places`), and before that
+the number of workers and the cache, too (`workers`). In both, networks were trained in float32 by default."""
+
+
+def content_of(config: DictConfig, *, any_seed: bool = False, before: Before | None = None) -> dict[str, Any]:
     """Give the resolved config less what does not change results: paths, loggers, names, housekeeping.
 
-    With ``any_seed``, less the seed and all that follows from it too: what the runs of a table's cell share. With
-    ``as_before``, as earlier versions of alpl gave it, for which the number of workers and the cache counted.
+    Args:
+        config: of a run.
+        any_seed: leave out the seed and all that follows from it too: what the runs of a table's cell share.
+        before: give it as earlier versions did, see :data:`BEFORE`.
     """
-    neutral = pickle.loads(pickle.dumps(config))  # a copy, in a third of the time that copy.deepcopy takes
-    for name in neutral.paths:
-        neutral.paths[name] = f"paths.{name}"  # what is derived from a path must not carry this machine's
-    if any_seed:
-        neutral.seed = "seed"
-    content = OmegaConf.to_container(neutral, resolve=True)
+    with _neutral(config, any_seed=any_seed):
+        content = OmegaConf.to_container(config, resolve=True)
     assert isinstance(content, dict)
     counting = {str(name): value for name, value in content.items() if name not in _NOT_CONTENT}
+    if before is not None:
+        name_places(counting["data"])
+        _settle_precision(counting["trainer"])
     _remove_places(counting["data"])
-    without_housekeeping(counting["data"], but=ONCE_COUNTED if as_before else ())
+    without_housekeeping(counting["data"], but=ONCE_COUNTED if before == "workers" else ())
     _read_files(counting)
     return counting
+
+
+def _settle_precision(trainer: dict[str, Any]) -> None:
+    """Put what was the default before there was ``auto``; a run that has begun refuses to go on in another one."""
+    if trainer.get("precision") == "auto":
+        trainer["precision"] = "32-true"
+
+
+@contextmanager
+def _neutral(config: DictConfig, *, any_seed: bool) -> Iterator[None]:
+    """Put names in place of paths, and maybe of the seed: what is derived from them must not carry their values.
+
+    The config has its own back afterwards; a copy would take as long as what is done with it.
+    """
+    paths: Any = OmegaConf.to_container(config.paths, resolve=False)  # as they are written
+    seed_node: Any = config._get_node("seed")
+    seed = seed_node._value()
+    try:
+        for name in paths:
+            config.paths[name] = f"paths.{name}"
+        if any_seed:
+            config.seed = "seed"
+        yield
+    finally:
+        for name, path in paths.items():
+            config.paths[name] = path
+        if any_seed:
+            config.seed = seed
 
 
 def _read_files(node: Any) -> None:

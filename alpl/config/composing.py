@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,8 +15,8 @@ from hydra.plugins.config_source import ConfigResult
 
 from alpl.config.compose import CONF, register_experiments
 
-_FILES: dict[str, ConfigResult] = {}  # what was read of CONF, which no process changes
-_FROM_CONF = "main"  # as Hydra calls the folder that it is given
+_FILES: dict[str, bytes] = {}  # what was read of these sources, pickled, as Hydra changes what it is given
+_UNCHANGED = ("main", "hydra")  # as Hydra calls CONF and its own configs, which no process changes
 
 
 @contextmanager
@@ -44,7 +44,10 @@ class _Remembering(CachingConfigRepository):
     def load_config(self, config_path: str) -> ConfigResult | None:
         if config_path not in _FILES:
             found = self.delegate.load_config(config_path=config_path)
-            if found is None or found.provider != _FROM_CONF:
+            if found is None or found.provider not in _UNCHANGED:
                 return found
-            _FILES[config_path] = found
-        return copy.deepcopy(_FILES[config_path])  # Hydra changes what it is given
+            _FILES[config_path] = pickle.dumps(found)
+        result: ConfigResult = pickle.loads(
+            _FILES[config_path]
+        )  # a copy, in a third of the time that copy.deepcopy takes
+        return result

@@ -10,13 +10,14 @@ from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar, final
 
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+from alpl.config.yaml_files import YamlFiles, register_files
 
 
 def register_folders(folders: Mapping[str, Path]) -> None:
@@ -29,6 +30,7 @@ def register_folders(folders: Mapping[str, Path]) -> None:
     GroupFolders.folders = dict(folders)
     for plugin in (GroupFolder, GroupFolders):
         Plugins.instance().register(plugin)
+    register_files()
     ConfigStore.instance().__class__ = LightStore
 
 
@@ -57,7 +59,7 @@ class GroupFolder(ConfigSource):
     def __init__(self, provider: str, path: str) -> None:
         super().__init__(provider, path)
         self._group, _, folder = self.path.partition("=")
-        self._files = FileConfigSource(provider, folder)
+        self._files = YamlFiles(provider, folder)
 
     @staticmethod
     def scheme() -> str:

@@ -30,8 +30,10 @@ ADDED: Mapping[str, Any] = {
         "base_momentum": 0.99,
         "absent": "as_written",
     },
+    "data.long_tail.kept_file": None,
     "data.name": None,
     "data.pool_transform": "evaluation",
+    "data.repeats": "warn",
     "data.source.repeats": "warn",
     "learner": None,
     "model.consistency.compare": "offsets",
@@ -39,19 +41,32 @@ ADDED: Mapping[str, Any] = {
     "model.consistency.pairs": "foreground",
     "model.network.boxes.coordinates": "max",
     "partner": None,
+    "pretrained": None,
+    "speed": {
+        "_target_": "alpl.machine.speed.Speed",
+        "channels_last": "auto",
+        "compile": "auto",
+        "fused": "auto",
+        "tf32": "auto",
+        "backend": "inductor",
+    },
 }
 """Keys that were added later -> the value that does what was done without them."""
 
 _ANNOTATED = ("alpl.data.coco.COCO", "alpl.data.coco.COCOFolder", "alpl.data.voc.VOC", "alpl.data.voc.VOCFolder")
 
 ONLY_OF: Mapping[str, tuple[str, ...]] = {
+    "data.long_tail.kept_file": ("alpl.data.long_tail.StepImbalance",),
     "data.pool_transform": ("alpl.data.datamodule.ImageDataModule",),
+    "data.repeats": ("alpl.data.datamodule.ImageDataModule",),
     "data.source.repeats": _ANNOTATED,
 }
 """Keys among them that not every class takes at their place -> the ``_target_`` of those that do."""
 
+_FOLDERS = ("alpl.data.coco.COCOFolder", "alpl.data.voc.VOCFolder")
+
 ONCE_COUNTED = ("num_workers", "cache_bytes")
-HOUSEKEEPING = ("verify_images", "fingerprint", *ONCE_COUNTED)
+HOUSEKEEPING = ("verify_images", "decoded", "fingerprint", "device_pool_bytes", *ONCE_COUNTED)
 """What of the data's config, at any depth, changes no result, and so is no part of a key; some of it once was."""
 
 _OLD_NAMES = {new: old for old, new in MOVED.items()}
@@ -85,6 +100,13 @@ def without_housekeeping(data: Any, but: Sequence[str] = ()) -> None:
             data.pop(name, None)
         for value in data.values():
             without_housekeeping(value, but)
+
+
+def name_places(data: Any) -> None:
+    """Call own folders without a name by the place where they lie, as once was done, in place."""
+    source = data.get("source") if isinstance(data, dict) else None
+    if isinstance(source, dict) and source.get("_target_") in _FOLDERS and source.get("name", "") is None:
+        source["name"] = source.get("root")
 
 
 def _count_housekeeping(data: Any) -> None:

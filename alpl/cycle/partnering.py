@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import final
 
 from torch import Tensor
@@ -49,7 +50,8 @@ class Partnering:
                 make=partner.trainer,
             )
             start = usable(resume, parts.progress.say)
-            with single_images_told():
+            with single_images_told(), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "You passed in a `val_dataloader`")  # it is the task's
                 trainer.fit(module, datamodule=module.view(data), ckpt_path=start, weights_only=True)
             if parts.is_main:
                 write_tensors(files.partner, module.state_dict())

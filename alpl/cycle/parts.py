@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
 from lightning.pytorch import Trainer
+from torch import Tensor
 
 from alpl.callbacks.batch_progress import BatchProgress
+from alpl.callbacks.fast_network import FastNetwork
 from alpl.callbacks.resume_checkpoint import ResumeCheckpoint
 from alpl.experiment import Experiment
 from alpl.labeling.oracle import AbstractOracle
@@ -32,6 +34,7 @@ class Parts:
         stages: keep its journal.
         progress: tells people.
         interruption: ends a fit early.
+        start: the state of the backbone that a fresh module begins with; None for a random one.
     """
 
     experiment: Experiment
@@ -40,6 +43,7 @@ class Parts:
     stages: Stages
     progress: Progress
     interruption: Interruption
+    start: Mapping[str, Tensor] | None = None
 
     @property
     def is_main(self) -> bool:
@@ -48,7 +52,10 @@ class Parts:
 
     def make_module(self) -> AbstractTrainableModule:
         """Give a fresh module."""
-        return self.experiment.make_module(**self.experiment.data.module_arguments)
+        module = self.experiment.make_module(**self.experiment.data.module_arguments)
+        if self.start is not None:
+            module.load_backbone(self.start)
+        return module
 
     def make_trainer(self, *callbacks: Any, make: Callable[..., Trainer] | None = None) -> Trainer:
         """Give a trainer: samplers, logs and progress are ours (see data/batch.py), the rest is the user's.
@@ -59,7 +66,12 @@ class Parts:
         """
         no_validation = {} if self.experiment.data.num_validation else {"limit_val_batches": 0}
         return (make or self.experiment.make_trainer)(
-            callbacks=[*callbacks, BatchProgress(self.progress), self.interruption],
+            callbacks=[
+                FastNetwork(self.experiment.speed, self.progress.say),
+                *callbacks,
+                BatchProgress(self.progress),
+                self.interruption,
+            ],
             logger=False,
             use_distributed_sampler=False,
             enable_checkpointing=any(isinstance(callback, ResumeCheckpoint) for callback in callbacks),

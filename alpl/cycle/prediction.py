@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
+from alpl.callbacks.throughput import Throughput
 from alpl.cycle.parts import Parts
 from alpl.data.base import AbstractPoolDataModule
 from alpl.machine.processes import rank
@@ -31,15 +32,17 @@ def write_predictions(
         path: of the folder.
         make: makes another trainer than the experiment's.
     """
-    writes = WritePredictions()
-    trainer = parts.make_trainer(writes, make=make)
+    writes, throughput = WritePredictions(), Throughput()
+    trainer = parts.make_trainer(throughput, writes, make=make)
     if trainer.world_size == 1:
         with writing(path) as writes.writer:
             trainer.predict(module, datamodule=data, return_predictions=False)
+        parts.stages.note |= throughput.note
         return
     shards = [path.with_name(f".{path.name}.process_{process}") for process in range(trainer.world_size)]
     with writing(shards[rank()]) as writes.writer:
         trainer.predict(module, datamodule=data, return_predictions=False)
+    parts.stages.note |= throughput.note
     torch.distributed.barrier()
     if parts.is_main:
         join(shards, path)

@@ -12,6 +12,7 @@ from alpl.callbacks.epoch_log import EpochLog
 from alpl.callbacks.epoch_seed import EpochSeed
 from alpl.callbacks.foreign import monitors_told
 from alpl.callbacks.resume_checkpoint import ResumeCheckpoint, usable
+from alpl.callbacks.throughput import Throughput
 from alpl.cycle.parts import Parts
 from alpl.data.base import AbstractPoolDataModule
 from alpl.data.batch_norm import single_images_told
@@ -51,8 +52,9 @@ class Training:
             module = parts.make_module()
             if fit.start is not None:
                 module.load_state_dict(read_tensors(parts.folder.cycle(fit.start[0]).model(fit.start[1])))
-            resume = files.resume(fit.model)
+            resume, throughput = files.resume(fit.model), Throughput()
             trainer = parts.make_trainer(
+                throughput,
                 EpochSeed(seed),
                 *(self._providers(files) if fit.watched else ()),
                 *(make() for make in experiment.callbacks.values()),
@@ -62,6 +64,7 @@ class Training:
             start = usable(resume, parts.progress.say)
             with monitors_told(trainer), single_images_told():
                 trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+            parts.stages.note |= throughput.note
             if parts.is_main:
                 write_tensors(files.model(fit.model), module.state_dict())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Literal, NamedTuple, final
 
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
@@ -17,6 +17,18 @@ from alpl.labeling.pseudo_labels import AbstractPseudoLabels
 from alpl.labeling.schedule import Candidates
 from alpl.pool import Index, Pool
 from alpl.runs.fingerprint import Fingerprint
+
+
+class StaticSizes(NamedTuple):
+    """Images of a full batch.
+
+    Args:
+        training: those that the network sees in a training step; None where they differ from step to step.
+        evaluation: in evaluation.
+    """
+
+    training: int | None
+    evaluation: int
 
 
 class AbstractPoolDataModule(LightningDataModule, ABC):
@@ -47,6 +59,11 @@ class AbstractPoolDataModule(LightningDataModule, ABC):
     def least_batch(self) -> int:
         """See :func:`alpl.data.batch_norm.least_batch`; of the network that is trained."""
         return least_batch(self.trainer.lightning_module if self.trainer is not None else None)
+
+    @property
+    def static_sizes(self) -> StaticSizes | None:
+        """How many images full batches of one shape hold; None where batches are of any shape."""
+        return None
 
     @property
     @abstractmethod
@@ -107,8 +124,27 @@ class AbstractPoolDataModule(LightningDataModule, ABC):
         """Give a view for a pool, with the oracle's answers for ``pool.labeled`` and pseudo-labels of other images."""
 
     @abstractmethod
-    def observing(self, index: Index) -> Self:
-        """Give a view whose prediction loader gives the training images ``index``, by default not augmented."""
+    def observing(self, index: Index, split: Literal["train", "test"] = "train") -> Self:
+        """Give a view whose prediction loader gives the images ``index`` of a split, by default not augmented.
+
+        Test images never are, and their targets stay away: they are predicted in studies of finished runs alone.
+        """
+
+    @abstractmethod
+    def squares(self, size: int, *, flip: float, batch_size: int, passes: int) -> Self:
+        """Give a view for a model that looks at pixels and knows no task: squares with values in [-1, 1].
+
+        Batches are labeled to one half. Pseudo-labels, and what else is done to images for the task, are left out.
+
+        Args:
+            size: side of the squares in pixels.
+            flip: probability of the mirror image in training.
+            batch_size: images per process and training step.
+            passes: an epoch has as many labeled images as the pool has images, so many times.
+
+        Raises:
+            ConfigError: a value is out of range.
+        """
 
     @abstractmethod
     def tracking_dataloader(self) -> DataLoader[Batch]:

@@ -7,8 +7,9 @@ the seed and e alone, so a resumed run meets the batches that it would have met.
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple, final
 
 import torch
@@ -39,7 +40,9 @@ class Batch(NamedTuple):
         shapes: ``Long[B 2]`` height and width of each image within ``images``, where they were padded to a common size;
             None where they fill it.
         second: another view of each image, shaped and padded as ``images``; None where nobody asked for it.
+        complete: whether all images have targets, which is known without asking the device; False where nobody looked.
         warp: ``Float[B 3 3]``: from pixels of ``images`` to those of ``second``, see :mod:`alpl.boxes.warped`.
+        redraw: gives the images, augmented anew and normalized; None where they are not augmented on the device.
     """
 
     images: Tensor
@@ -52,6 +55,8 @@ class Batch(NamedTuple):
     shapes: Tensor | None = None
     second: Tensor | None = None
     warp: Tensor | None = None
+    complete: bool = False
+    redraw: Callable[[], Tensor] | None = None
 
     @property
     def has_targets(self) -> Tensor:
@@ -64,7 +69,7 @@ class PartlyLabeledImages(Dataset[Batch]):
     """Images of which some have a target; holds no target of any other image.
 
     Args:
-        images: ``UInt8[N C H W]``.
+        images: ``UInt8[N C H W]``, on any device; a batch of them is gathered there.
         labeled: ``Long[L]`` dataset indices of the labeled images.
         targets: ``Long[L]`` their targets.
         augment: see :class:`Batch`.
@@ -105,7 +110,9 @@ class PartlyLabeledImages(Dataset[Batch]):
         known = row >= 0
         labeled = known & (row < self._num_labeled)
         pseudo = known & ~labeled if self._has_pseudo else None
-        return Batch(self.images[index], index, labeled, self._targets[row[known]], self.augment, pseudo=pseudo)
+        images = self.images[index.to(self.images.device, non_blocking=True)]
+        targets, complete = self._targets[row[known]], bool(known.all())
+        return Batch(images, index, labeled, targets, self.augment, pseudo=pseudo, complete=complete)
 
 
 class AbstractBatchSampler(Sampler[Tensor]):
@@ -194,6 +201,7 @@ class BalancedSampler(AbstractBatchSampler):
         unlabeled: ``Long[U]`` dataset indices.
         batch_size: images per process and batch.
         labeled_fraction: share of labeled images in (0, 1).
+        pass_over: labeled images that an epoch has, one counted as often as it comes; None for one pass over them.
 
     Raises:
         ConfigError: nothing is labeled, or the share leaves no room for labeled or for unlabeled images.
@@ -206,6 +214,7 @@ class BalancedSampler(AbstractBatchSampler):
         batch_size: int,
         labeled_fraction: float,
         *,
+        pass_over: int | None = None,
         seed: int,
         rank: int = 0,
         world_size: int = 1,
@@ -217,10 +226,11 @@ class BalancedSampler(AbstractBatchSampler):
         self.labeled, self.unlabeled = labeled, unlabeled
         self.num_labeled = num_labeled if len(unlabeled) else batch_size
         self.num_unlabeled = batch_size - self.num_labeled
+        self.pass_over = len(labeled) if pass_over is None else pass_over
         self._kept: dict[str, tuple[int, Tensor]] = {}  # the last pass of each row, shuffled
 
     def __len__(self) -> int:
-        return -(-len(self.labeled) // (self.num_labeled * self.world_size))
+        return -(-self.pass_over // (self.num_labeled * self.world_size))
 
     def __iter__(self) -> Iterator[Tensor]:
         for batch in range(self.epoch * len(self), (self.epoch + 1) * len(self)):
@@ -274,6 +284,7 @@ def training_sampler(
     *,
     pseudo: Index | None = None,
     least: int = 1,
+    pass_over: int | None = None,
     seed: int,
     rank: int = 0,
     world_size: int = 1,
@@ -287,6 +298,7 @@ def training_sampler(
         batch_size: images per process and batch.
         pseudo: ``Long[n]`` unlabeled images that have pseudo-labels; in partly labeled batches they count as unlabeled.
         least: see :class:`PassSampler`.
+        pass_over: see :class:`BalancedSampler`.
         seed: of all shuffles.
         rank: this process.
         world_size: processes.
@@ -301,7 +313,8 @@ def training_sampler(
     if labeled_fraction == 1:
         index = pool.labeled if pseudo is None else torch.cat([pool.labeled, pseudo])
         return PassSampler(index, batch_size, least=least, **place)
-    return BalancedSampler(pool.labeled, pool.unlabeled, batch_size, float(labeled_fraction), **place)
+    fraction = float(labeled_fraction)
+    return BalancedSampler(pool.labeled, pool.unlabeled, batch_size, fraction, pass_over=pass_over, **place)
 
 
 def check_labeled_fraction(labeled_fraction: Any, batch_size: int) -> None:
@@ -332,9 +345,23 @@ def num_labeled_of(batch_size: int, labeled_fraction: float) -> int:
 class BatchLoader(DataLoader[Batch]):
     """Gives batches, or says in one line why its workers cannot: made by :func:`batch_loader`."""
 
+    _waited = 0.0
+
+    def take_waited(self) -> float:
+        """Give the seconds that batches were waited for since the last call."""
+        waited, self._waited = self._waited, 0.0
+        return waited
+
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # torch names its own class of iterators
         try:
-            yield from super().__iter__()
+            batches = super().__iter__()
+            while True:
+                start = time.perf_counter()
+                batch = next(batches, None)
+                self._waited += time.perf_counter() - start
+                if batch is None:
+                    return
+                yield batch
         except RuntimeError as error:
             text = str(error)
             if "shared memory" in text:  # torch's words, also where a worker died of writing beyond it
@@ -361,11 +388,13 @@ def no_room_for_batches(num_workers: int, needed: int | None = None) -> str:
     )
 
 
-def batch_loader(dataset: Dataset[Batch], sampler: Sampler[Any], *, num_workers: int = 0) -> BatchLoader:
+def batch_loader(
+    dataset: Dataset[Batch], sampler: Sampler[Any], *, num_workers: int = 0, pin: bool = True
+) -> BatchLoader:
     """Make the loader of a data set that answers a sampler's element with a whole batch.
 
     Its generator is its own: iterating over the pool must not draw from the global one, or tracking would change
-    training.
+    training. Batches are pinned for a GPU, unless they lie there.
     """
     return BatchLoader(
         dataset,
@@ -376,7 +405,7 @@ def batch_loader(dataset: Dataset[Batch], sampler: Sampler[Any], *, num_workers:
         prefetch_factor=NUM_AHEAD if num_workers else None,
         timeout=WORKER_TIMEOUT_S if num_workers else 0,
         generator=torch.Generator().manual_seed(0),
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pin and torch.cuda.is_available(),
     )
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, final, get_args
 
 from alpl.boxes.objects import DetectionSplits
-from alpl.data.annotations import MARKS, AbstractAnnotatedFiles, Annotations, Bad, Problem, make_splits
+from alpl.data.annotation_checks import make_splits
+from alpl.data.annotations import MARKS, AbstractAnnotatedFiles, Annotations, Bad, Problem
 from alpl.data.image_files import check_regular
 from alpl.errors import ConfigError, DataError
 

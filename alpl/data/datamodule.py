@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias, final
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Literal, TypeAlias, final, get_args
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from alpl.data.base import AbstractPoolDataModule
+from alpl.data.augment import HorizontalFlip
+from alpl.data.base import AbstractPoolDataModule, StaticSizes
 from alpl.data.batch import (
-    AbstractBatchSampler,
     Batch,
     PartlyLabeledImages,
     ShardSampler,
@@ -21,9 +22,12 @@ from alpl.data.batch import (
     num_labeled_of,
     training_sampler,
 )
+from alpl.data.device_pool import DevicePool
 from alpl.data.digests import part_of
+from alpl.data.image_repeats import Action, tell_repeats
 from alpl.data.sets import Splits
 from alpl.data.source import AbstractSource
+from alpl.data.squares import Squares
 from alpl.data.task import Task
 from alpl.data.views import TwoViews
 from alpl.errors import ConfigError
@@ -61,6 +65,8 @@ class ImageDataModule(AbstractPoolDataModule):
         download: fetch what is missing from ``root``.
         long_tail: makes a long-tailed variant of the source, or null.
         name: what runs on the data are called by; null for the name of its config.
+        repeats: what is done about images with the same bytes, in a split or in both: told (warn), or an error.
+        device_pool_bytes: where the network is on a GPU, images lie there whole, up to so many bytes; 0 for never.
 
     Raises:
         ConfigError: a value is out of range, or the source knows no ``root`` or ``download``.
@@ -85,8 +91,12 @@ class ImageDataModule(AbstractPoolDataModule):
         download: bool = False,
         long_tail: Callable[[AbstractSource], AbstractSource] | None = None,
         name: str | None = None,
+        repeats: Action = "warn",
+        device_pool_bytes: int = 8 * 2**30,
     ) -> None:
         super().__init__()
+        if repeats not in get_args(Action):
+            raise ConfigError(f"data.repeats must be one of {', '.join(get_args(Action))}, got {repeats!r}")
         if not isinstance(download, bool):
             raise ConfigError(f"data.download must be true or false, got {download!r}")
         if pool_transform not in ("evaluation", "training"):
@@ -106,6 +116,8 @@ class ImageDataModule(AbstractPoolDataModule):
         self.validation = validation
         self.seed = seed
         self.name = name
+        self.repeats = repeats
+        self._device_pool = DevicePool(device_pool_bytes)
         self._splits: Splits | None = None
         self._candidates: Candidates | None = None
         self._validation_index = torch.zeros(0, dtype=torch.long)
@@ -113,7 +125,9 @@ class ImageDataModule(AbstractPoolDataModule):
         self._pool: Pool | None = None
         self._targets: Tensor | None = None  # of the pool's labeled images
         self._pseudo: ImagePseudoLabels | None = None  # of others
+        self._pass_over: int | None = None  # labeled images of an epoch of half-labeled batches
         self._observed: Index | None = None
+        self._observes_test = False
 
     def _check(self) -> None:
         """Refuse settings that no loader could follow."""
@@ -137,6 +151,7 @@ class ImageDataModule(AbstractPoolDataModule):
         if self._splits is not None:
             return
         splits = self.source.load()
+        tell_repeats(self.name or type(self.source).__name__, splits, self.repeats)
         taking_part = torch.ones(len(splits.train), dtype=torch.bool)
         if splits.excluded is not None:
             taking_part[splits.excluded] = False
@@ -179,6 +194,15 @@ class ImageDataModule(AbstractPoolDataModule):
     def module_arguments(self) -> dict[str, Any]:
         """``num_classes`` and ``in_channels``."""
         return {"num_classes": len(self.classes), "in_channels": self.splits.train.images.shape[1]}
+
+    @property
+    def static_sizes(self) -> StaticSizes:
+        """See the base class; only images with targets reach the network of a supervised classifier."""
+        share, is_partly = self.labeled_fraction, self.labeled_fraction != 1
+        if share == "random" or (is_partly and self._pseudo is not None):
+            return StaticSizes(None, self.eval_batch_size)
+        training = num_labeled_of(self.batch_size, float(share)) if is_partly else self.batch_size
+        return StaticSizes(training, self.eval_batch_size)
 
     @property
     def excluded(self) -> Index:
@@ -245,10 +269,10 @@ class ImageDataModule(AbstractPoolDataModule):
         view._pool, view._targets, view._pseudo = pool, targets, pseudo
         return view
 
-    def observing(self, index: Index) -> ImageDataModule:
-        """Give a copy whose prediction loader gives the training images ``index``, see ``pool_transform``."""
+    def observing(self, index: Index, split: Literal["train", "test"] = "train") -> ImageDataModule:
+        """Give a copy whose prediction loader gives the images ``index`` of a split, see ``pool_transform``."""
         view = copy.copy(self)
-        view._observed = index
+        view._observed, view._observes_test = index, split == "test"
         return view
 
     def viewed(
@@ -270,6 +294,14 @@ class ImageDataModule(AbstractPoolDataModule):
         view.batch_size = self.batch_size if batch_size is None else batch_size
         view.labeled_fraction = self.labeled_fraction if labeled_fraction is None else labeled_fraction
         view._check()
+        return view
+
+    def squares(self, size: int, *, flip: float, batch_size: int, passes: int) -> ImageDataModule:
+        """See the base class."""
+        augment, normalize = [HorizontalFlip(flip)], Squares(size)
+        view = self.viewed(augment=augment, normalize=normalize, batch_size=batch_size, labeled_fraction=0.5)
+        view.evaluation_transform, view._pseudo = (), None
+        view._pass_over = passes * (self.pool.num_labeled + len(self.pool.unlabeled))
         return view
 
     @property
@@ -299,67 +331,85 @@ class ImageDataModule(AbstractPoolDataModule):
             self.batch_size,
             pseudo=None if pseudo is None else pseudo.index,
             least=least,
+            pass_over=self._pass_over,
             seed=self.seed,
             rank=self.rank,
             world_size=self.world_size,
         )
         labels = None if pseudo is None else (pseudo.index, pseudo.labels)
         dataset = PartlyLabeledImages(
-            self.splits.train.images, self.pool.labeled, self._labels(), augment=True, pseudo=labels
+            self._where("train", self.splits.train.images),
+            self.pool.labeled,
+            self._labels(),
+            augment=True,
+            pseudo=labels,
         )
-        return batch_loader(dataset, sampler)
+        return batch_loader(dataset, sampler, pin=dataset.images.device.type == "cpu")
 
     def labeled_dataloader(self) -> DataLoader[Batch]:
         """The labeled images in order, evaluation transform."""
-        return self._evaluation(self.splits.train.images, self.pool.labeled, self._labels(), self.pool.labeled)
+        return self._evaluation("train", self.pool.labeled, self._labels(), self.pool.labeled)
 
     def tracking_dataloader(self) -> DataLoader[Batch]:
         """The unlabeled images in order, evaluation transform, without targets."""
-        return self._evaluation(self.splits.train.images, *_nothing(), self.pool.unlabeled)
+        return self._evaluation("train", *_nothing(), self.pool.unlabeled)
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The observed images (see :meth:`observing`) in order, see ``pool_transform``, without targets."""
         if self._observed is None:
             raise RuntimeError("the data module observes no images: use observing()")
+        if self._observes_test:
+            return self._evaluation("test", *_nothing(), self._observed)
         augment = self.pool_transform == "training"
-        return self._evaluation(self.splits.train.images, *_nothing(), self._observed, augment=augment)
+        return self._evaluation("train", *_nothing(), self._observed, augment=augment)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """The validation images with their targets; an empty list where there are none."""
         if not len(self._validation_index):
             return []
         index = self._validation_index
-        return self._evaluation(self.splits.train.images, index, self._validation_targets, index)
+        return self._evaluation("train", index, self._validation_targets, index)
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """The test images with their targets."""
         index = torch.arange(len(self.splits.test))
-        return self._evaluation(self.splits.test.images, index, self.splits.test.targets, index)
+        return self._evaluation("test", index, self.splits.test.targets, index)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Transform and normalize on the device that the batch is on; ``[B 2 C H W]`` where there are two views."""
-        images = batch.images
-        for transform in self.augment if batch.augment else self.evaluation_transform:
+        if not batch.augment:
+            return batch._replace(images=self.prepared(batch.images))
+        redraw = partial(self._shown, batch.images, self.augment)
+        return batch._replace(images=redraw(), redraw=redraw)
+
+    def _shown(self, images: Tensor, transforms: Iterable[Transform]) -> Tensor:
+        for transform in transforms:
             images = transform(images)
         if images.ndim == 5:
-            return batch._replace(images=self.normalize(images.flatten(0, 1)).unflatten(0, images.shape[:2]))
-        return batch._replace(images=self.normalize(images))
+            both: Tensor = self.normalize(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+            return both
+        return self.normalize(images)
+
+    def prepared(self, images: Tensor) -> Tensor:
+        """``UInt8[B C H W]`` -> the network's input in evaluation."""
+        return self._shown(images, self.evaluation_transform)
 
     def _labels(self) -> Tensor:
         assert self._targets is not None, "with_pool() sets both"
         return self._targets
 
     def _evaluation(
-        self, images: Tensor, labeled: Index, targets: Tensor, index: Index, *, augment: bool = False
+        self, split: str, labeled: Index, targets: Tensor, index: Index, *, augment: bool = False
     ) -> DataLoader[Batch]:
         sampler = ShardSampler(index, self.eval_batch_size, rank=self.rank, world_size=self.world_size)
-        return self._loader(images, labeled, targets, sampler, augment=augment)
-
-    def _loader(
-        self, images: Tensor, labeled: Index, targets: Tensor, sampler: AbstractBatchSampler, *, augment: bool
-    ) -> DataLoader[Batch]:
+        images = self._where(split, self.splits.test.images if split == "test" else self.splits.train.images)
         dataset = PartlyLabeledImages(images, labeled, targets, augment=augment)
-        return batch_loader(dataset, sampler)
+        return batch_loader(dataset, sampler, pin=images.device.type == "cpu")
+
+    def _where(self, split: str, images: Tensor) -> Tensor:
+        """Give a split's images on the device of the network, if they have room there."""
+        device = self.trainer.strategy.root_device if self.trainer is not None else images.device
+        return self._device_pool.of(split, images, device)
 
 
 def _make_source(source: Callable[..., AbstractSource], root: str | None, download: bool) -> AbstractSource:

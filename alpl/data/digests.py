@@ -27,12 +27,13 @@ def part_of(count: int, *values: Tensor | Sequence[Any]) -> Part:
 
 
 def objects_part(objects: Sequence[Objects]) -> Part:
-    """Give the part that annotations are: boxes, labels, marks, and of which image each is."""
+    """Give the part that annotations are: boxes, labels, marks, levels where there are, and of which image each is."""
     if not isinstance(objects, ObjectTable):
         counts = torch.tensor([len(each) for each in objects], dtype=torch.long)
         objects = ObjectTable(_joined(objects), counts)
     flat = objects.objects
-    return part_of(len(flat), objects.counts, flat.boxes, flat.labels, flat.difficult)
+    levels = [flat.levels] if bool(flat.levels.any()) else []
+    return part_of(len(flat), objects.counts, flat.boxes, flat.labels, flat.difficult, *levels)
 
 
 def scenes_parts(split: str, images: AbstractDetectionImages, *, by_content: bool) -> dict[str, Part]:
@@ -62,12 +63,15 @@ def _add(digest: Any, value: Tensor | str) -> None:
         digest.update(f"{len(value)}{value}".encode())
     else:
         digest.update(f"{value.dtype}{list(value.shape)}".encode())
-        digest.update(value.contiguous().view(torch.uint8).numpy().data if value.numel() else b"")
+        plain = value.clone(
+            memory_format=torch.contiguous_format
+        )  # a column of one row counts as contiguous, and is not
+        digest.update(plain.view(torch.uint8).numpy().data if value.numel() else b"")
 
 
 def _joined(objects: Sequence[Objects]) -> Objects:
     every = [Objects.none(), *objects]
-    boxes, labels, difficult = (
-        torch.cat([getattr(each, name) for each in every]) for name in ("boxes", "labels", "difficult")
+    boxes, labels, difficult, levels = (
+        torch.cat([getattr(each, name) for each in every]) for name in ("boxes", "labels", "difficult", "levels")
     )
-    return Objects(boxes, labels, difficult)
+    return Objects(boxes, labels, difficult, levels)

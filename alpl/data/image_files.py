@@ -128,6 +128,19 @@ def check_regular(path: str | Path) -> None:
         raise OSError("is no regular file")
 
 
+def listed_names(list_file: Path) -> list[str]:
+    """Read a list of images: its lines as they are, of whatever editor.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        check_regular(list_file)
+        return list_file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{list_file}: the list of images cannot be read: {error}") from error
+
+
 def content_of(path: str | Path) -> str:
     """Give the SHA-256 of a file; empty where it cannot be read."""
     try:

@@ -33,6 +33,7 @@ class KeepRatioResize:
         max_size: pixels.
         mean: RGB, of pixels of 0 to 1.
         std: RGB.
+        black: what the batch pads with, black or, by default, the mean color.
 
     Raises:
         ConfigError: ``min_size`` is not in 1 to ``max_size``, or mean and std are not three numbers (std above 0).
@@ -44,6 +45,8 @@ class KeepRatioResize:
         max_size: int,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
+        *,
+        black: bool = False,
     ) -> None:
         if not 1 <= min_size <= max_size:
             raise ConfigError(f"min_size must be in 1 to max_size ({max_size}), got {min_size}")
@@ -52,6 +55,7 @@ class KeepRatioResize:
         self.min_size, self.max_size = min_size, max_size
         self.mean = torch.tensor([float(value) for value in mean]).view(3, 1, 1)
         self.std = torch.tensor([float(value) for value in std]).view(3, 1, 1)
+        self.fill = -self.mean / self.std if black else None
 
     def __call__(self, image: Tensor) -> Tensor:
         """``[3 H W]``, 0 to 255 -> ``Float[3 h w]``."""

@@ -24,6 +24,7 @@ MIN_OVERLAPS: dict[str, tuple[float, ...]] = {
 """The minimum IoU of each crop mode. The whole image is one mode more, and all modes are equally likely."""
 
 NUM_TRIES = 50  # patches before another mode is drawn
+_CLOSE = 1e-5  # IoU in float32 is within it of that in Python's numbers
 MAX_RATIO = 4.0  # of an expanded image to its original
 
 
@@ -80,45 +81,78 @@ def random_patch(canvas: Patch, boxes: Tensor, generator: Generator, crop: CropR
         generator: of the CPU; its draws decide everything.
         crop: the rule.
     """
-    overlaps = MIN_OVERLAPS[crop]
+    overlaps, scene = MIN_OVERLAPS[crop], _Scene(boxes)
     while True:
         mode = integer(generator, len(overlaps) + 1)
         if mode == len(overlaps):
             return None
         for _ in range(NUM_TRIES):
-            sides = _sides(canvas, generator, crop)
-            if sides is None:
-                continue
-            left = uniform(generator, 0, canvas.width - sides[0])
-            top = uniform(generator, 0, canvas.height - sides[1])
-            patch = Patch(
-                canvas.left + int(left),
-                canvas.top + int(top),
-                canvas.left + int(left + sides[0]),
-                canvas.top + int(top + sides[1]),
-            )
-            if _fits(patch, boxes, overlaps[mode]):
+            patch = _draw(canvas, generator, crop)
+            if patch is not None and scene.fits(patch, overlaps[mode]):
                 return patch
 
 
-def _sides(canvas: Patch, generator: Generator, crop: CropRule) -> tuple[float, float] | None:
-    """Draw width and height of a patch; None where the draw does not count."""
+def _draw(canvas: Patch, generator: Generator, crop: CropRule) -> Patch | None:
+    """Draw a patch; None where the draw does not count."""
+    first, second = _shares(generator)
     if crop == "as_written":
-        scale = uniform(generator, 0.1, 1)
-        ratio = uniform(generator, max(0.5, scale**2), min(2, scale**-2))
-        return canvas.width * scale * math.sqrt(ratio), canvas.height * scale / math.sqrt(ratio)
-    sides = uniform(generator, 0.3, 1) * canvas.width, uniform(generator, 0.3, 1) * canvas.height
-    return sides if 0.5 <= sides[1] / sides[0] <= 2 else None
+        scale = 0.1 + (1 - 0.1) * first
+        low, high = max(0.5, scale**2), min(2, scale**-2)
+        root = math.sqrt(low + (high - low) * second)
+        wide, high = canvas.width * scale * root, canvas.height * scale / root
+    else:
+        wide, high = (0.3 + (1 - 0.3) * first) * canvas.width, (0.3 + (1 - 0.3) * second) * canvas.height
+        if not 0.5 <= high / wide <= 2:
+            return None
+    first, second = _shares(generator)
+    left, top = (canvas.width - wide) * first, (canvas.height - high) * second
+    x, y = canvas.left, canvas.top
+    return Patch(x + int(left), y + int(top), x + int(left + wide), y + int(top + high))
 
 
-def _fits(patch: Patch, boxes: Tensor, min_overlap: float) -> bool:
-    if patch.width < 1 or patch.height < 1:
-        return False
-    if not len(boxes):
-        return True
-    if not bool(centers_inside(boxes, patch).any()):
-        return False
-    return min_overlap == 0 or float(box_iou(boxes, torch.tensor([patch], dtype=boxes.dtype)).max()) >= min_overlap
+def _shares(generator: Generator) -> list[float]:
+    """Draw two numbers from [0, 1): the same as one by one, in half the time."""
+    shares: list[float] = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
+    return shares
+
+
+class _Scene:
+    """The objects of an image, as Python's numbers: of hundreds of patches that are tried, each is compared with few.
+
+    Args:
+        boxes: ``Float[n 4]`` xyxy.
+    """
+
+    def __init__(self, boxes: Tensor) -> None:
+        self._boxes = boxes
+        self._corners: list[list[float]] = boxes.tolist()
+        self._centers: list[list[float]] = ((boxes[:, :2] + boxes[:, 2:]) / 2).tolist()  # rounded as centers_inside
+
+    def fits(self, patch: Patch, min_overlap: float) -> bool:
+        """Whether a patch has pixels, the center of an object, and the overlap with one."""
+        left, top, right, bottom = patch
+        if right - left < 1 or bottom - top < 1:
+            return False
+        if not self._corners:
+            return True
+        if not any(left < x < right and top < y < bottom for x, y in self._centers):
+            return False
+        return min_overlap == 0 or self._overlaps(patch, min_overlap)
+
+    def _overlaps(self, patch: Patch, least: float) -> bool:
+        """Whether the IoU of the patch with an object is at least so large, as the boxes' own type rounds it."""
+        largest = max(_iou(patch, corners) for corners in self._corners)
+        if abs(largest - least) > _CLOSE:
+            return largest > least
+        return float(box_iou(self._boxes, torch.tensor([patch], dtype=self._boxes.dtype)).max()) >= least
+
+
+def _iou(patch: Patch, corners: list[float]) -> float:
+    left, top, right, bottom = corners
+    wide = max(min(patch.right, right) - max(patch.left, left), 0.0)
+    high = max(min(patch.bottom, bottom) - max(patch.top, top), 0.0)
+    both = wide * high
+    return both / (patch.width * patch.height + (right - left) * (bottom - top) - both)
 
 
 def centers_inside(boxes: Tensor, patch: Patch) -> Tensor:
@@ -130,10 +164,19 @@ def centers_inside(boxes: Tensor, patch: Patch) -> Tensor:
 
 def keep_inside(objects: Objects, patch: Patch) -> Objects:
     """Give the objects whose center lies in the patch, cut off at its border, in its coordinates."""
-    inside = objects[centers_inside(objects.boxes, patch)]
-    corners = torch.tensor(patch, dtype=inside.boxes.dtype)
-    boxes = inside.boxes.view(-1, 2, 2).clamp(corners[:2], corners[2:]).view(-1, 4)
-    return move(Objects(boxes, inside.labels, inside.difficult), patch)
+    return _cut(objects[centers_inside(objects.boxes, patch)], patch)
+
+
+def cut_off(objects: Objects, patch: Patch) -> Objects:
+    """Give what the patch shows of objects, wherever their centers lie, in its coordinates; none that it does not."""
+    cut = _cut(objects, patch)
+    return cut[(cut.boxes[:, 2:] > cut.boxes[:, :2]).all(1)]
+
+
+def _cut(objects: Objects, patch: Patch) -> Objects:
+    corners = torch.tensor(patch, dtype=objects.boxes.dtype)
+    boxes = objects.boxes.view(-1, 2, 2).clamp(corners[:2], corners[2:]).view(-1, 4)
+    return move(Objects(boxes, objects.labels, objects.difficult), patch)
 
 
 def move(objects: Objects, patch: Patch) -> Objects:
@@ -142,20 +185,37 @@ def move(objects: Objects, patch: Patch) -> Objects:
     return Objects(boxes, objects.labels, objects.difficult)
 
 
-def resample(pixels: Tensor, patch: Patch, fill: Tensor, size: int) -> Tensor:
-    """Resize a part of an image to a square: bilinear, pixel centers at 1/2, no antialias, as cv2 and SSD do.
+def cut(pixels: Tensor, patch: Patch) -> tuple[Tensor, Patch]:
+    """Give the part of an image that a patch shows, a view, and the patch in its coordinates.
+
+    :func:`resample` gives the same of both. A pixel at least is left where the patch lies beyond the image.
+
+    Args:
+        pixels: ``[3 H W]``.
+        patch: the part.
+    """
+    _, height, width = pixels.shape
+    left, top = min(max(patch.left, 0), width - 1), min(max(patch.top, 0), height - 1)
+    right, bottom = max(min(patch.right, width), left + 1), max(min(patch.bottom, height), top + 1)
+    moved = Patch(patch.left - left, patch.top - top, patch.right - left, patch.bottom - top)
+    return pixels[:, top:bottom, left:right], moved
+
+
+def resample(pixels: Tensor, patch: Patch, fill: Tensor, size: int | tuple[int, int]) -> Tensor:
+    """Resize a part of an image: bilinear, pixel centers at 1/2, no antialias, as cv2 and SSD do.
 
     Args:
         pixels: ``Float[3 H W]``.
         patch: the part; it has a width and a height.
         fill: ``Float[3 1 1]``, the pixel of all that lies beyond the image.
-        size: S.
+        size: S, or height and width of the result.
 
     Returns:
-        ``Float[3 S S]``.
+        ``Float[3 S S]``, or as said.
     """
-    rows = _resample_axis(pixels, 1, patch.top, patch.height, fill, size)
-    return _resample_axis(rows, 2, patch.left, patch.width, fill, size)
+    high, wide = (size, size) if isinstance(size, int) else size
+    rows = _resample_axis(pixels, 1, patch.top, patch.height, fill, high)
+    return _resample_axis(rows, 2, patch.left, patch.width, fill, wide)
 
 
 def _resample_axis(pixels: Tensor, axis: int, start: int, length: int, fill: Tensor, size: int) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Generator, Tensor
 
@@ -11,11 +13,50 @@ _ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
 _EPS = torch.finfo(torch.float32).eps
 
 
-def distort(pixels: Tensor, generator: Generator) -> Tensor:
-    """Change brightness, contrast, saturation, hue and the order of channels, each with probability 1/2.
+class Distortion(NamedTuple):
+    """A change of color that was drawn. It treats each pixel by itself, so it may be made of a part of an image."""
+
+    brightness: float
+    contrast: float
+    contrast_first: bool
+    saturation: float
+    hue: float
+    order: tuple[int, int, int]
+    """Of the channels."""
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """``Float[3 H W]``, 0 to 255 -> ``Float[3 H W]``, another tensor."""
+        pixels = pixels + self.brightness
+        if self.contrast_first:
+            pixels = pixels * self.contrast
+        if self.saturation != 1 or self.hue != 0:
+            angle, share, value = rgb_to_hsv(pixels)
+            pixels = hsv_to_rgb(torch.stack([(angle + self.hue) % 360, share * self.saturation, value]))
+        if not self.contrast_first:
+            pixels = pixels * self.contrast
+        return pixels if self.order == _ORDERS[0] else pixels[list(self.order)]
+
+
+def random_distortion(generator: Generator) -> Distortion:
+    """Draw a change of brightness, contrast, saturation, hue and the order of channels, each with probability 1/2.
 
     Brightness by -32 to 32; contrast by 0.5 to 1.5, before or after (probability 1/2) saturation by 0.5 to 1.5 and hue
     by -18 to 18 degrees. Nothing is clipped.
+
+    Args:
+        generator: of the CPU; its draws decide everything.
+    """
+    brightness = uniform(generator, -32, 32) if coin(generator) else 0.0
+    contrast_first = coin(generator)
+    contrast = uniform(generator, 0.5, 1.5) if coin(generator) else 1.0
+    saturation = uniform(generator, 0.5, 1.5) if coin(generator) else 1.0
+    hue = uniform(generator, -18, 18) if coin(generator) else 0.0
+    order = _ORDERS[integer(generator, 6)] if coin(generator) else _ORDERS[0]
+    return Distortion(brightness, contrast, contrast_first, saturation, hue, order)
+
+
+def distort(pixels: Tensor, generator: Generator) -> Tensor:
+    """Draw a :func:`random_distortion` and make it.
 
     Args:
         pixels: ``Float[3 H W]``, 0 to 255.
@@ -24,19 +65,7 @@ def distort(pixels: Tensor, generator: Generator) -> Tensor:
     Returns:
         ``Float[3 H W]``, another tensor.
     """
-    pixels = pixels + (uniform(generator, -32, 32) if coin(generator) else 0.0)
-    contrast_first = coin(generator)
-    contrast = uniform(generator, 0.5, 1.5) if coin(generator) else 1.0
-    saturation = uniform(generator, 0.5, 1.5) if coin(generator) else 1.0
-    hue = uniform(generator, -18, 18) if coin(generator) else 0.0
-    if contrast_first:
-        pixels = pixels * contrast
-    if saturation != 1 or hue != 0:
-        angle, share, value = rgb_to_hsv(pixels)
-        pixels = hsv_to_rgb(torch.stack([(angle + hue) % 360, share * saturation, value]))
-    if not contrast_first:
-        pixels = pixels * contrast
-    return pixels[list(_ORDERS[integer(generator, 6)])] if coin(generator) else pixels
+    return random_distortion(generator)(pixels)
 
 
 def rgb_to_hsv(pixels: Tensor) -> Tensor:

@@ -34,12 +34,14 @@ class FlatObjects(NamedTuple):
         boxes: ``Float[T 4]``.
         labels: ``Long[T]``.
         difficult: ``Bool[T]``.
+        level: ``UInt8[T]``, None where all are of level 0; see :class:`alpl.boxes.objects.Objects`.
     """
 
     row: Tensor
     boxes: Tensor
     labels: Tensor
     difficult: Tensor
+    level: Tensor | None = None
 
     @classmethod
     def join(cls, objects: Sequence[Objects]) -> FlatObjects:
@@ -51,12 +53,14 @@ class FlatObjects(NamedTuple):
             torch.cat([each.boxes for each in filled]),
             torch.cat([each.labels for each in filled]),
             torch.cat([each.difficult for each in filled]),
+            None if all(each.level is None for each in filled) else torch.cat([each.levels for each in filled]),
         )
 
     def of(self, row: int) -> Objects:
         """Give the objects of one image."""
         chosen = self.row == row
-        return Objects(self.boxes[chosen], self.labels[chosen], self.difficult[chosen])
+        level = None if self.level is None else self.level[chosen]
+        return Objects(self.boxes[chosen], self.labels[chosen], self.difficult[chosen], level)
 
 
 class Place(NamedTuple):
@@ -107,6 +111,7 @@ class PartlyLabeledScenes(Dataset[Batch]):
         augment: see :class:`SceneTransform`.
         pad_to: see :func:`pad_images`.
         pair: makes a second view of each augmented image; None for none.
+        labeled_pair: makes that of images with objects, labeled or pseudo-labeled, instead; None for the same.
 
     Raises:
         ValueError: an image has both.
@@ -120,13 +125,14 @@ class PartlyLabeledScenes(Dataset[Batch]):
         augment: SceneTransform,
         pad_to: int = 1,
         pair: PairTransform | None = None,
+        labeled_pair: PairTransform | None = None,
     ) -> None:
         if both := labeled.keys() & (pseudo or {}).keys():
             raise ValueError(f"pseudo must not hold labeled images, got {sorted(both)[:5]}")
         self.images = images
         self.augment = augment
         self.pad_to = pad_to
-        self.pair = pair
+        self.pair, self.labeled_pair = pair, labeled_pair or pair
         self._labeled, self._pseudo = labeled, pseudo
         self._objects = {**labeled, **(pseudo or {})}
 
@@ -142,10 +148,11 @@ class PartlyLabeledScenes(Dataset[Batch]):
             scenes.append(scene)
             if index in self._objects:
                 targets.append(moved[moved.extended])
-            if self.pair is not None:
+            pair = self.labeled_pair if index in self._objects else self.pair
+            if pair is not None:
                 # a generator of its own: how many numbers the first view drew depends on the objects
                 other = torch.Generator().manual_seed(derive_seed(place.seed, number, "second"))
-                seconds.append(self.pair(scene, other))
+                seconds.append(pair(scene, other))
         images, shapes = pad_images(scenes, self.pad_to)
         batch = Batch(
             images,
@@ -166,7 +173,8 @@ class Scenes(Dataset[Batch]):
     Args:
         images: the images.
         objects: of each image, or None where they are not to be known.
-        resize: ``UInt8[3 H W]`` -> ``Float[3 h w]``, the network's input.
+        resize: ``UInt8[3 H W]`` -> ``Float[3 h w]``, the network's input; what it pads with is its ``fill``
+            (``Float[3 1 1]`` or None), where it has one.
         pad_to: see :func:`pad_images`.
     """
 
@@ -188,7 +196,8 @@ class Scenes(Dataset[Batch]):
     def __getitem__(self, place: Place) -> Batch:
         indices = place.index.tolist()
         targets = [] if self.objects is None else [self.objects[index] for index in indices]
-        images, shapes = pad_images([self.resize(self.images[index]) for index in indices], self.pad_to)
+        resized = [self.resize(self.images[index]) for index in indices]
+        images, shapes = pad_images(resized, self.pad_to, getattr(self.resize, "fill", None))
         return Batch(
             images,
             place.index,
@@ -218,12 +227,13 @@ def with_second(batch: Batch, seconds: Sequence[SecondView], multiple: int) -> B
     return batch._replace(second=second, warp=torch.stack([view.warp for view in seconds]))
 
 
-def pad_images(images: Sequence[Tensor], multiple: int = 1) -> tuple[Tensor, Tensor | None]:
-    """Pad images with zeros, at the right and bottom, to a common size.
+def pad_images(images: Sequence[Tensor], multiple: int = 1, fill: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    """Pad images, at the right and bottom, to a common size.
 
     Args:
         images: B of ``Float[3 h w]``.
         multiple: of it the common height and width are the least multiples that hold every image.
+        fill: ``Float[3 1 1]``, what with; zeros where absent.
 
     Returns:
         ``Float[B 3 H W]``, and ``Long[B 2]`` height and width of each image, or None where nothing was padded.
@@ -237,6 +247,8 @@ def pad_images(images: Sequence[Tensor], multiple: int = 1) -> tuple[Tensor, Ten
     if bool((shapes == torch.tensor([height, width])).all()):
         return torch.stack(list(images)), None
     padded = images[0].new_zeros(len(images), 3, height, width)
+    if fill is not None:
+        padded += fill
     for row, image in enumerate(images):
         padded[row, :, : image.shape[1], : image.shape[2]] = image
     return padded, shapes

@@ -26,6 +26,7 @@ from alpl.data.batch import (
 from alpl.data.digests import objects_part, part_of, scenes_parts
 from alpl.data.pair import PairTransform
 from alpl.data.scene_batches import PartlyLabeledScenes, Scenes, SceneTransform, SeededBatches
+from alpl.data.squares import MirroredSquares, Squares
 from alpl.data.task import Task
 from alpl.errors import ConfigError
 from alpl.labeling.pseudo_labels import AbstractPseudoLabels, PseudoLabels
@@ -61,8 +62,10 @@ class SceneDataModule(AbstractPoolDataModule):
     Args:
         source: reads the data set.
         augment: transform of training images. A detector's config brings it, as what it expects is its own matter.
-        resize: ``UInt8[3 H W]`` -> ``Float[3 h w]``: the network's input without augmentation, for all other images.
+        resize: ``UInt8[3 H W]`` -> ``Float[3 h w]``: the network's input without augmentation, for all other images;
+            padded with its ``fill``, see :class:`alpl.data.scene_batches.Scenes`.
         pair: makes a second view of each training image from the first, for ``Batch.second``; None for none.
+        labeled_pair: makes that of images with targets instead; None for the same.
         batch_size: images per process and training step. The last batch of an epoch may be smaller; where it would
             give a process one image of a network with batch norm, it joins the batch before.
         labeled_fraction: as in :class:`alpl.data.datamodule.ImageDataModule`.
@@ -87,6 +90,7 @@ class SceneDataModule(AbstractPoolDataModule):
         resize: Callable[[Tensor], Tensor] | None = None,
         *,
         pair: PairTransform | None = None,
+        labeled_pair: PairTransform | None = None,
         batch_size: int,
         labeled_fraction: float | Literal["random"] = 1.0,
         eval_batch_size: int = 32,
@@ -111,13 +115,15 @@ class SceneDataModule(AbstractPoolDataModule):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(f"data.{setting} must be an int >= {least}, got {value!r}")
         check_labeled_fraction(labeled_fraction, batch_size)
+        if labeled_pair is not None and pair is None:
+            raise ConfigError("data.pair must be given beside data.labeled_pair, got null")
         if fingerprint not in ("stamps", "content"):
             raise ConfigError(f"data.fingerprint must be 'stamps' or 'content', got {fingerprint!r}")
         self.allow_zero_length_dataloader_with_multiple_devices = True  # a pool may have fewer images than processes
         self.source = source
         self.augment = augment
         self.resize = resize
-        self.pair = pair
+        self.pair, self.labeled_pair = pair, labeled_pair
         self.batch_size = batch_size
         self.labeled_fraction = labeled_fraction
         self.eval_batch_size = eval_batch_size
@@ -131,7 +137,9 @@ class SceneDataModule(AbstractPoolDataModule):
         self._pool: Pool | None = None
         self._labeled_objects: Sequence[Objects] = ()
         self._pseudo: PseudoLabels | None = None
+        self._pass_over: int | None = None  # labeled images of an epoch of half-labeled batches
         self._observed: Index | None = None
+        self._observes_test = False
 
     # --- reading
 
@@ -245,10 +253,22 @@ class SceneDataModule(AbstractPoolDataModule):
         view._pool, view._labeled_objects, view._pseudo = pool, targets, pseudo
         return view
 
-    def observing(self, index: Index) -> SceneDataModule:
-        """Give a copy whose prediction loader gives the training images ``index``, without augmentation."""
+    def observing(self, index: Index, split: Literal["train", "test"] = "train") -> SceneDataModule:
+        """Give a copy whose prediction loader gives the images ``index`` of a split, without augmentation."""
         view = copy.copy(self)
-        view._observed = index
+        view._observed, view._observes_test = index, split == "test"
+        return view
+
+    def squares(self, size: int, *, flip: float, batch_size: int, passes: int) -> SceneDataModule:
+        """See the base class; its batches have no objects."""
+        assert self._pool is not None, "with_pool() comes first"
+        check_labeled_fraction(0.5, batch_size)
+        view = copy.copy(self)
+        view.resize, view.pad_to, view.pair, view.labeled_pair = Squares(size), 1, None, None
+        view.augment = MirroredSquares(view.resize, flip)
+        view.batch_size, view.labeled_fraction, view._pseudo = batch_size, 0.5, None
+        view._labeled_objects = [Objects.none()] * self._pool.num_labeled
+        view._pass_over = passes * (self._pool.num_labeled + len(self._pool.unlabeled))
         return view
 
     # --- loaders
@@ -268,11 +288,14 @@ class SceneDataModule(AbstractPoolDataModule):
             self.batch_size,
             pseudo=None if self._pseudo is None else self._pseudo.index,
             least=self.least_batch,
+            pass_over=self._pass_over,
             seed=self.seed,
             rank=self.rank,
             world_size=self.world_size,
         )
-        scenes = PartlyLabeledScenes(self.splits.train, labeled, pseudo, self.augment, self.pad_to, self.pair)
+        scenes = PartlyLabeledScenes(
+            self.splits.train, labeled, pseudo, self.augment, self.pad_to, self.pair, self.labeled_pair
+        )
         return self._loader(scenes, sampler)
 
     def _tell_without_extent(self, labeled: Mapping[int, Objects]) -> None:
@@ -303,7 +326,8 @@ class SceneDataModule(AbstractPoolDataModule):
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The observed images (see :meth:`observing`), without augmentation and objects."""
         assert self._observed is not None, "observing() comes first"
-        return self._evaluation(self.splits.train, None, self._observed)
+        images = self.splits.test if self._observes_test else self.splits.train
+        return self._evaluation(images, None, self._observed)
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """The test images; their objects, difficult ones too, in pixels of the original images."""

@@ -19,6 +19,7 @@ from alpl.data.patches import (
     MIN_OVERLAPS,
     CropRule,
     Patch,
+    cut,
     keep_inside,
     mirror,
     move,
@@ -26,7 +27,7 @@ from alpl.data.patches import (
     random_patch,
     resample,
 )
-from alpl.data.photometric import distort
+from alpl.data.photometric import distort, random_distortion
 from alpl.errors import ConfigError
 from alpl.machine.seeding import coin
 
@@ -115,13 +116,14 @@ class SsdAugmentation:
         Returns:
             ``Float[3 S S]`` and the objects that are left, boxes in pixels of the result (0 to S).
         """
-        pixels = distort(image.float(), generator)
-        canvas = random_canvas(pixels.shape[1], pixels.shape[2], generator, self.max_ratio)
+        change = random_distortion(generator)
+        canvas = random_canvas(image.shape[1], image.shape[2], generator, self.max_ratio)
         patch = random_patch(canvas, objects.boxes, generator, self.crop)
         objects = move(objects, canvas) if patch is None else keep_inside(objects, patch)
         patch = patch or canvas
-        # the canvas is never filled: only the pixels that are shown are computed
-        shown = self.preprocess.show(pixels, patch)
+        # the canvas is never filled: only the pixels that are shown are changed and computed
+        part, place = cut(image, patch)
+        shown = self.preprocess.show(change(part.float()), place)
         scale = torch.tensor([self.preprocess.size / patch.width, self.preprocess.size / patch.height]).repeat(2)
         objects = Objects(objects.boxes * scale, objects.labels, objects.difficult)
         return mirror(shown, objects) if coin(generator) else (shown, objects)

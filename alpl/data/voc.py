@@ -11,8 +11,9 @@ from typing import Any, Literal, TypeAlias, final
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
 from alpl.boxes.objects import DetectionSplits
-from alpl.data.annotations import MARKS, AbstractAnnotatedFiles, Annotations, make_splits
-from alpl.data.image_files import check_regular
+from alpl.data.annotation_checks import make_splits
+from alpl.data.annotations import MARKS, AbstractAnnotatedFiles, Annotations
+from alpl.data.image_files import check_regular, listed_names
 from alpl.data.source import fetch
 from alpl.errors import ConfigError, DataError
 
@@ -197,12 +198,7 @@ class _Folder:
         for folder in (self.images, self.annotations):
             if not folder.is_dir():
                 raise DataError(f"{folder}: there is no such folder")
-        try:
-            check_regular(list_file)
-            lines = list_file.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{list_file}: the list of images cannot be read: {error}") from error
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(listed_names(list_file), 1):
             words = line.split()
             if len(words) > 1 and words[-1] in ("1", "-1", "0") and not self._is_there(line.strip()):
                 raise DataError(

@@ -11,22 +11,32 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, final
 
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
 from wandb.proto import wandb_internal_pb2
+
+from alpl.machine.files import write_text
 
 _BLOCK = 32768  # bytes; a chunk never crosses the end of a block
 _HEADER = 7  # bytes: checksum (4), length (2), kind (1)
+_DIGITS = 18  # of a step, at most
 _FILE_HEADER = 7  # bytes: wandb's own, before the first chunk
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 
 
 def read_records(file: Path) -> Iterator[Any]:
-    """Give the records (``wandb_internal_pb2.Record``) of a ``.wandb`` file, up to where a kill broke it off."""
+    """Give the records (``wandb_internal_pb2.Record``) of a ``.wandb`` file, up to where it is broken.
+
+    A kill broke it off there, or the disk did; none of a file that cannot be read.
+    """
     whole = b""
-    for kind, piece in _chunks(file.read_bytes()):
+    for kind, piece in _chunks(_bytes_of(file)):
         whole = piece if kind in (_FULL, _FIRST) else whole + piece
         if kind in (_FULL, _LAST):
             record = wandb_internal_pb2.Record()  # type: ignore[attr-defined, unused-ignore]
-            record.ParseFromString(whole)
+            try:
+                record.ParseFromString(whole)
+            except DecodeError:
+                return
             yield record
 
 
@@ -57,7 +67,7 @@ class OfflinePieces:
 
     def note(self, next_step: int) -> None:
         """Note that wandb is about to hear of all steps before this one."""
-        self._note.write_text(str(next_step), encoding="ascii")
+        write_text(self._note, str(next_step))
 
     def next_step(self) -> int:
         """Give the first step that no piece holds; where all were removed after an upload, the one that was noted."""
@@ -70,12 +80,20 @@ class OfflinePieces:
         return found
 
     def _told(self) -> int:
-        text = self._note.read_text(encoding="ascii", errors="replace") if self._note.exists() else ""
-        return int(text) if text.isdecimal() else 0
+        text = _bytes_of(self._note)
+        return int(text) if text.isdigit() and len(text) <= _DIGITS else 0
 
     def _found(self) -> int:
         records = (record for file in self.files for record in read_records(file))
         return max((record.history.step.num + 1 for record in records if record.HasField("history")), default=0)
+
+
+def _bytes_of(file: Path) -> bytes:
+    """Read a file; nothing where it cannot be read: what wandb left must not stop a run."""
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
 
 
 def _chunks(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -5,6 +5,7 @@ Axes: B images that were asked about, n positives (anchors, points, priors or pr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, TypedDict, final
 
 import torch
@@ -65,6 +66,8 @@ class Losses(NamedTuple):
     """``Float[B]``: what each image by itself has in them, without gradients; None where that is not known."""
     positives: Positives | None
     """None where they were not wanted."""
+    maps: Sequence[Tensor] = ()
+    """``[B channels H W]`` each: what a loss prediction module may look at; none where there is no such module."""
 
     def step(self, labeled: Tensor) -> Step:
         """Give their sum, and the positives of labeled images: what was pseudo-labeled need not be right.

@@ -9,11 +9,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor, distributed
 
 
 def rank() -> int:
     """This process's number in its group, from 0; known from the environment before the group exists."""
     return int(rank_zero_only.rank)  # type: ignore[attr-defined]  # Lightning sets it when it is imported
+
+
+def over_processes(sums: Tensor) -> tuple[Tensor, int]:
+    """Add up the numbers of all processes of the group, which must all ask; also give how many they are."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return sums, 1
+    total = sums.clone()
+    distributed.all_reduce(total)
+    return total, distributed.get_world_size()
 
 
 _PARENT = "ALPL_PARENT"  # process 0's id, for those that it starts

@@ -132,6 +132,9 @@ def quiet_libraries() -> None:
         warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval.*")
         # The module keeps its partial functions for itself; they are in the run's config.
         warnings.filterwarnings("ignore", message=".*is an instance of `nn.Module`.*")
+        # A frozen backbone is meant to be, and a pre-training validates nothing.
+        warnings.filterwarnings("ignore", message=".*module.* in eval mode at the start of training.*")
+        warnings.filterwarnings("ignore", message=".*`val_dataloader` but have no `validation_step`.*")
         # A login node has srun, too; a run there, or one of submitit's steps, needs no hint.
         warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
         # torchvision and torch internals that Lightning 2.6 still calls

@@ -15,7 +15,8 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchvision.ops import box_iou
 
-from alpl.boxes.objects import Objects
+from alpl.boxes.ignore_regions import share_within
+from alpl.boxes.objects import NO_CLASS, Objects
 from alpl.errors import ConfigError
 
 ImageDetections: TypeAlias = Mapping[str, Tensor]
@@ -29,7 +30,8 @@ class VOCAveragePrecision(Metric):
 
     A detection belongs to the object of its class that it overlaps most (the first of equals). It is a true positive
     if that overlap reaches ``iou_thresh`` and the object is not taken by a detection of higher score, a false positive
-    otherwise; where the object is difficult it is neither. Over the detections by falling score,
+    otherwise; where the object is difficult it is neither, nor is what would be a false positive and lies to that share
+    of its own area in a region to be ignored. Over the detections by falling score,
 
     .. math::
         AP_{11} = \tfrac{1}{11} \sum_{r \in \{0, 0.1, \dots, 1\}} \max_{\tilde r \ge r} p(\tilde r), \qquad
@@ -139,7 +141,13 @@ class VOCAveragePrecision(Metric):
         first.scatter_reduce_(0, taken[order], place, reduce="amin")
         correct = torch.zeros_like(hits)
         correct[order] = first[taken[order]] == place
-        return correct, ~(hits & truth.difficult[taken])
+        excused = ~correct & self._in_regions(boxes, truth)
+        return correct, ~(hits & truth.difficult[taken]) & ~excused
+
+    def _in_regions(self, boxes: Tensor, truth: Objects) -> Tensor:
+        """``Bool[D]``: which detections lie in a region of no class."""
+        share = share_within(boxes, truth.boxes[truth.labels == NO_CLASS].double())
+        return (share >= self.iou_thresh if self.overlap == "devkit" else share > self.iou_thresh).any(1)
 
 
 def check_batch(detections: Sequence[ImageDetections], targets: Sequence[Objects], num_classes: int) -> None:
@@ -161,7 +169,8 @@ def check_batch(detections: Sequence[ImageDetections], targets: Sequence[Objects
             raise ValueError(f"boxes, labels and scores must be Float, Long, Float, got {types}")
         if not (boxes.isfinite().all() and scores.isfinite().all()):
             raise ValueError("boxes and scores must be finite, got NaN or infinite values")
-        for name, given in (("detections", labels), ("targets", objects.labels)):
+        classes = objects.labels[(objects.labels != NO_CLASS) | ~objects.difficult]
+        for name, given in (("detections", labels), ("targets", classes)):
             if len(given) and not 0 <= int(given.min()) <= int(given.max()) < num_classes:
                 wrong = f"{int(given.min())} to {int(given.max())}"
                 raise ValueError(f"labels of {name} must lie in [0, {num_classes}), got {wrong}")

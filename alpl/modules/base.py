@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeAlias, final
 
 import torch
@@ -11,6 +12,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.optim import Optimizer
 
+from alpl.data.base import AbstractPoolDataModule
 from alpl.data.batch import Batch
 from alpl.data.task import Task
 from alpl.errors import ConfigError
@@ -38,6 +40,9 @@ class AbstractModule(LightningModule, ABC):
         """Whether it predicts otherwise in later stages of an acquisition than in the first."""
         return False
 
+    static_parts: ClassVar[Sequence[str]] = ()
+    """Its parts, networks from images to tensors of a row an image, that can be compiled for batches of one shape."""
+
     image_layers: int = 1
     """Of how many maps the image features are the averages, one after the other."""
 
@@ -48,6 +53,11 @@ class AbstractModule(LightningModule, ABC):
     @abstractmethod
     def provides(self) -> Need:
         """What :meth:`predict_batch` can give."""
+
+    @property
+    def asked(self) -> torch.nn.Module:
+        """What of it predicts: its cost is the model's. All of it, where nothing is there for training alone."""
+        return self
 
     @abstractmethod
     def predict_batch(self, batch: Batch, needs: Need) -> Predictions:
@@ -88,6 +98,9 @@ class AbstractTrainableModule(AbstractModule):
     tells_positives: ClassVar[bool] = False
     """Whether ``training_step`` can tell :class:`alpl.losses.positives.Positives`."""
 
+    fused: bool = False
+    """Whether the optimizer's step is one kernel, where torch has it; set before the optimizers are made."""
+
     wants_positives: bool = False
     """Whether it does; a callback that reads them sets it before the fit, else they would cost for nothing."""
 
@@ -107,6 +120,21 @@ class AbstractTrainableModule(AbstractModule):
         self._scheduler_interval = scheduler_interval
         self._make_warmup = warmup
 
+    def check_data(self, data: AbstractPoolDataModule) -> None:
+        """Make sure, before any training, that the data give what training needs.
+
+        Raises:
+            ConfigError: they do not.
+        """
+
+    def load_backbone(self, state: Mapping[str, Tensor]) -> None:
+        """Start from a backbone that learned before.
+
+        Raises:
+            ConfigError: it is not of this backbone, or the module cannot start from one.
+        """
+        raise ConfigError(f"pretrained must be null for {type(self).__name__}, which starts from no such backbone")
+
     @classmethod
     @abstractmethod
     def ensemble(cls, members: Sequence[AbstractModule]) -> AbstractModule:
@@ -115,7 +143,8 @@ class AbstractTrainableModule(AbstractModule):
     @final
     def configure_optimizers(self) -> Any:
         """Make the optimizer over all trainable parameters, and the schedules."""
-        optimizer = self._make_optimizer([p for p in self.parameters() if p.requires_grad])
+        fused = {"fused": True} if self.fused and _can_fuse(self._make_optimizer) else {}
+        optimizer = self._make_optimizer([p for p in self.parameters() if p.requires_grad], **fused)
         schedules = (
             [] if self._make_warmup is None else [{"scheduler": self._make_warmup(optimizer), "interval": "step"}]
         )
@@ -129,6 +158,12 @@ class AbstractTrainableModule(AbstractModule):
                 "model.scheduler_interval=step"
             )
         return [optimizer], [*schedules, {"scheduler": scheduler, "interval": self._scheduler_interval}]
+
+
+def _can_fuse(make: MakeOptimizer) -> bool:
+    """Whether an optimizer knows the argument, and the config gives neither it nor what excludes it."""
+    given = getattr(make, "keywords", {})  # of the partial that the config is
+    return "fused" in inspect.signature(make).parameters and not {"fused", "foreach", "differentiable"} & given.keys()
 
 
 def no_loss(module: torch.nn.Module) -> Tensor:

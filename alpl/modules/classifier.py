@@ -5,44 +5,65 @@ Axes: B images of a batch, K classes, F features, V views.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import MeanMetric
+from typing_extensions import Self
 
 from alpl.config.partial_parts import complete
+from alpl.data.base import AbstractPoolDataModule
 from alpl.data.batch import Batch
 from alpl.data.batch_norm import is_of_single_value
+from alpl.data.datamodule import ImageDataModule
 from alpl.errors import ConfigError
 from alpl.machine.files import read_tensors
 from alpl.metrics.accuracy import TestAccuracy
+from alpl.metrics.weighted_mean import WeightedMean
 from alpl.modules.base import AbstractModule, AbstractTrainableModule, no_loss
 from alpl.modules.dropout import dropouts, dropped
 from alpl.modules.ensemble import ClassifierEnsemble
+from alpl.modules.loss_ranks import rank_losses
+from alpl.modules.training_passes import training_passes
 from alpl.networks.classification import ClassificationNetwork
+from alpl.networks.loss_prediction import LossPrediction
 from alpl.predictions import Need, Posterior, Predictions
 
 
 @final
 class Classifier(AbstractTrainableModule):
-    """Cross-entropy on the labeled images of each batch; softmax posteriors, features and dropout views.
+    r"""Cross-entropy on the labeled images of each batch; softmax posteriors, features and dropout views.
+
+    .. math:: L = \frac1n \sum_i l_i + \lambda\, L_{rank}
+
+    with the cross-entropy l of each image, and the ranking loss of Yoo and Kweon 2019 (Eq. 2, 3) where losses are
+    predicted.
 
     Args:
         network: makes the network from ``num_classes`` and ``in_channels``.
         num_classes: K.
         in_channels: channels of an image.
-        num_passes: dropout passes where views are asked for (MC-dropout), V.
+        num_passes: passes where views are asked for, V.
+        views: what these passes are: ``dropout`` (MC-dropout), or ``training``: as in training, with the statistics of
+            the batch and the images augmented anew, as the released code of thesis ch. 4 has them for BALD.
         weights: a file with the state dict of such a network to start from, or null. A head for another number of
             classes is left out; every other difference is an error.
+        frozen: whether the backbone stays what it starts from, batch norm as in evaluation: the head alone learns.
+        loss_prediction: makes a module that predicts the loss of images from ``channels``, of the maps that the
+            backbone names as its stages; None for none.
         options: optimizer, scheduler, scheduler_interval, see :class:`AbstractTrainableModule`.
 
     Raises:
-        ConfigError: ``weights`` does not fit the network.
+        ConfigError: ``weights`` does not fit the network, ``views`` is unknown, or losses are to be predicted from a
+            backbone that names no stages.
     """
+
+    static_parts = ("network",)
+    frozen = False  # until the constructor knows
 
     def __init__(
         self,
@@ -51,27 +72,75 @@ class Classifier(AbstractTrainableModule):
         in_channels: int,
         *,
         num_passes: int = 10,
+        views: Literal["dropout", "training"] = "dropout",
         weights: str | None = None,
+        frozen: bool = False,
+        loss_prediction: Callable[..., LossPrediction] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         if num_passes < 1:
             raise ConfigError(f"model.num_passes must be >= 1, got {num_passes}")
+        if not isinstance(frozen, bool):
+            raise ConfigError(f"model.frozen must be true or false, got {frozen!r}")
         self.network = complete(network, "model.network", num_classes=num_classes, in_channels=in_channels)
-        self.num_passes = num_passes
+        if views not in ("dropout", "training"):
+            raise ConfigError(f"model.views must be dropout or training, got {views!r}")
+        self.num_passes, self.views = num_passes, views
         self.num_classes = num_classes
-        self.train_loss = MeanMetric()  # over all images of all processes, however many each had
+        self.train_loss = WeightedMean()  # over all images of all processes, however many each had
         self.val_loss = MeanMetric()
         self.val_accuracy = MeanMetric()
         self.accuracy = TestAccuracy(num_classes)
+        self.loss_prediction = None if loss_prediction is None else self._predictor(loss_prediction)
+        self.ranking_loss = MeanMetric()
         if weights is not None:
             load_network(self.network, Path(weights))
+        self.frozen = frozen
+        if frozen:
+            self.network.backbone.requires_grad_(False)
+            self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; a frozen backbone stays in evaluation."""
+        super().train(mode)
+        if self.frozen:
+            self.network.backbone.eval()
+        return self
+
+    def load_backbone(self, state: Mapping[str, Tensor]) -> None:
+        """See the base class."""
+        own = self.network.backbone.state_dict()
+        wrong = sorted(own.keys() ^ state.keys())
+        wrong += sorted(name for name in own.keys() & state.keys() if own[name].shape != state[name].shape)
+        if wrong:
+            raise ConfigError(
+                f"pretrained must fit model.network.backbone, differs in {len(wrong)} tensors: {wrong[:3]}"
+            )
+        self.network.backbone.load_state_dict(dict(state))
+
+    def _predictor(self, make: Callable[..., LossPrediction]) -> LossPrediction:
+        stages = self.network.stages
+        if not stages:
+            raise ConfigError(
+                "model.loss_prediction needs a backbone that names its stages (the ResNets and SmallCnn do), got "
+                f"{type(self.network.backbone).__name__}"
+            )
+        return make(channels=tuple(stages.values()))
 
     @property
     def provides(self) -> Need:
-        """Posterior, logits and features; views where the network has dropout."""
-        views = Need.VIEWS if dropouts(self.network) else Need.NOTHING
-        return Need.POSTERIOR | Need.LOGITS | Need.IMAGE_FEATURES | views
+        """Posterior, logits and features; views where passes differ, losses where they are predicted."""
+        views = Need.VIEWS if self.views == "training" or dropouts(self.network) else Need.NOTHING
+        loss = Need.NOTHING if self.loss_prediction is None else Need.PREDICTED_LOSS
+        return Need.POSTERIOR | Need.LOGITS | Need.IMAGE_FEATURES | views | loss
+
+    def check_data(self, data: AbstractPoolDataModule) -> None:
+        """See the base class; for ``views=training`` the pool is shown as training sees it."""
+        if self.views == "training" and not (isinstance(data, ImageDataModule) and data.pool_transform == "training"):
+            raise ConfigError(
+                "data.pool_transform must be training where model.views is: else nothing tells the passes apart"
+            )
 
     @classmethod
     def ensemble(cls, members: Sequence[AbstractModule]) -> ClassifierEnsemble:
@@ -83,22 +152,38 @@ class Classifier(AbstractTrainableModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross-entropy, mean over the labeled and pseudo-labeled images; zero where there is none.
 
+        Where losses are predicted, the weighted ranking loss of the labeled images comes to it.
+
         Zero also where batches are drawn from all images and this one happens to hold one labeled image, if the
         network's batch norm cannot take one image, as its maps have one pixel.
         """
-        images = batch.images[batch.has_targets]
+        images = batch.images if batch.complete else batch.images[batch.has_targets]  # a mask waits for the device
         self.log("train/loss", self.train_loss, on_step=False, on_epoch=True)
+        if self.loss_prediction is not None:
+            self.log("train/ranking_loss", self.ranking_loss, on_step=False, on_epoch=True)
         if not len(images):
             return no_loss(self)
         try:
-            logits, _ = self.network(images)
+            logits, _, maps = self._pass(images, with_maps=self.loss_prediction is not None)
         except ValueError as error:
             if len(batch.images) == 1 or not is_of_single_value(error):
                 raise
             return no_loss(self)
         loss = F.cross_entropy(logits, batch.targets)
         self.train_loss.update(loss.detach(), len(images))
-        return loss
+        if self.loss_prediction is None:
+            return loss
+        each = F.cross_entropy(logits.detach().float(), batch.targets, reduction="none")
+        ranking = rank_losses(self, self.loss_prediction, maps, each, batch.labeled[batch.has_targets])
+        self.ranking_loss.update(ranking.detach())
+        return loss + self.loss_prediction.weight * ranking
+
+    def _pass(self, images: Tensor, *, with_maps: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Give logits ``[B K]``, features ``[B F]``, and the maps of the stages or none."""
+        if with_maps:
+            return self.network.with_maps(images)
+        logits, features = self.network(images)
+        return logits, features, []
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log loss and accuracy on the validation images."""
@@ -110,10 +195,11 @@ class Classifier(AbstractTrainableModule):
 
     def predict_batch(self, batch: Batch, needs: Need) -> Predictions:
         """See the base class. I = N = B."""
-        logits, features = self.network(batch.images)
+        prediction = self.loss_prediction if Need.PREDICTED_LOSS in needs else None
+        logits, features, maps = self._pass(batch.images, with_maps=prediction is not None)
         probs = logits.float().softmax(-1)
         confidence = probs.max(-1)
-        views = self._views(batch.images, features) if Need.VIEWS in needs else None
+        views = self._views(batch, features) if Need.VIEWS in needs else None
         return Predictions(
             index=batch.index,
             row=torch.arange(len(batch.index), device=batch.index.device),
@@ -123,6 +209,7 @@ class Classifier(AbstractTrainableModule):
             image_features=features.float() if Need.IMAGE_FEATURES in needs else None,
             views=views,
             logits=logits.float() if Need.LOGITS in needs else None,
+            predicted_loss=None if prediction is None else prediction(maps),
         )
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -133,12 +220,15 @@ class Classifier(AbstractTrainableModule):
         """``test/accuracy`` in [0, 1] and ``test/accuracy_per_class``, K of them."""
         return self.accuracy.results()
 
-    def _views(self, images: Tensor, features: Tensor) -> Posterior:
-        """Give the posteriors of ``num_passes`` passes with dropout on and batch norm as in evaluation."""
+    def _views(self, batch: Batch, features: Tensor) -> Posterior:
+        """Posteriors of ``num_passes`` passes: with dropout on and batch norm as in evaluation, or as in training."""
+        if self.views == "training":
+            passes = training_passes(self, lambda images: self.network(images)[0], batch, self.num_passes)
+            return Posterior(torch.stack(passes).float().softmax(-1))
         with dropped(self.network) as active:
             only_head = all(layer is self.network.dropout for layer in active)  # then every pass has the same features
             passes = [
-                self.network.head(self.network.dropout(features)) if only_head else self.network(images)[0]
+                self.network.logits(features) if only_head else self.network(batch.images)[0]
                 for _ in range(self.num_passes)
             ]
         return Posterior(torch.stack(passes).float().softmax(-1))
@@ -147,12 +237,14 @@ class Classifier(AbstractTrainableModule):
 def load_network(network: ClassificationNetwork, path: Path) -> None:
     """Load a state dict into a network; see ``weights`` of :class:`Classifier`.
 
-    The file may hold the network's own state, or that of a whole module (names that begin with ``network.``).
+    The file may hold the network's own state, or that of a whole module (names that begin with ``network.``), of which
+    a loss prediction module is left out.
 
     Raises:
         ConfigError: names or shapes differ elsewhere than in the head.
     """
-    state = {name.removeprefix("network."): value for name, value in read_tensors(path).items()}
+    tensors = {name: value for name, value in read_tensors(path).items() if not name.startswith("loss_prediction.")}
+    state = {name.removeprefix("network."): value for name, value in tensors.items()}
     own = network.state_dict()
     head = {name for name in own if name.startswith("head.")}
     for name in head & state.keys():

@@ -7,7 +7,7 @@ F features, V views.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, TypeAlias, final
+from typing import Literal, NamedTuple, TypeAlias, final
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ from alpl.predictions import Form
 
 Decode: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """``Float[n 4]`` deltas and anchors -> ``Float[n 4]`` xyxy."""
+Scoring: TypeAlias = Literal["root", "product"]
+"""How the score comes from a class's probability p and the confidence in the box, see :class:`DenseOutput`."""
 
 
 @final
@@ -32,12 +34,15 @@ class DenseOutput(NamedTuple):
     """``Float[B P K]``."""
     deltas: Tensor
     """``Float[B P 4]``, in the detector's own code."""
-    centerness: Tensor | None
-    """``Float[B P 1]`` logits; None where the detector has none."""
+    confidence: Tensor | None
+    """``Float[B P 1]`` logits of how good a box is, its centerness or its IoU; None where the detector has none."""
     anchors: Tensor
     """``Float32[P 4]`` xyxy, pixels of the padded input."""
     cells: tuple[tuple[int, int], ...]
     """Height and width of each map."""
+    scoring: Scoring = "root"
+    """Where there is a confidence: "root", the geometric mean of both, which is also what the threshold is of (FCOS in
+    torchvision); "product", of which the threshold is of p alone (ATSS and DDOD as released)."""
 
     def probs_of(self, detections: Detections) -> Tensor:
         """``Float[D K]`` of the anchors that detections come from."""
@@ -62,7 +67,9 @@ def find(outputs: Sequence[DenseOutput], decode: Decode, batch: Batch, suppressi
 
     Boxes are clipped to the image without its padding, and suppressed in pixels of the input, as torchvision does.
     """
-    candidates = best_of_maps(_scores(outputs), suppression.score_thresh, suppression.pre_nms_top_k)
+    thresh = suppression.score_thresh
+    least = thresh if outputs[0].scoring == "root" else 0.0  # what is out by its probability is there no more
+    candidates = best_of_maps(_scores(outputs, thresh), least, suppression.pre_nms_top_k)
     row, sources = candidates.row, candidates.sources
     deltas = _mean([output.deltas[row, sources] for output in outputs])
     boxes = clip(decode(deltas, outputs[0].anchors[sources]), row, batch)
@@ -72,15 +79,20 @@ def find(outputs: Sequence[DenseOutput], decode: Decode, batch: Batch, suppressi
     return Found(detections, probs, boxes[kept])
 
 
-def _scores(outputs: Sequence[DenseOutput]) -> Iterator[Tensor]:
-    """Give ``Float[B p K]`` of each map, one map at a time."""
+def _scores(outputs: Sequence[DenseOutput], score_thresh: float) -> Iterator[Tensor]:
+    """Give ``Float[B p K]`` of each map, one map at a time; of products, 0 where p is not above the threshold."""
     start = 0
     for length in outputs[0].lengths:
         part = slice(start, start + length)
-        scores = _mean([output.logits[:, part].sigmoid() for output in outputs])
-        centerness = [output.centerness[:, part].sigmoid() for output in outputs if output.centerness is not None]
-        yield (scores * _mean(centerness)).sqrt() if centerness else scores
+        probs = _mean([output.logits[:, part].sigmoid() for output in outputs])
+        confidence = [output.confidence[:, part].sigmoid() for output in outputs if output.confidence is not None]
         start += length
+        if not confidence:
+            yield probs
+        elif outputs[0].scoring == "root":
+            yield (probs * _mean(confidence)).sqrt()
+        else:
+            yield (probs * _mean(confidence)).where(probs > score_thresh, 0.0)
 
 
 def _mean(parts: list[Tensor]) -> Tensor:

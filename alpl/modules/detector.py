@@ -29,14 +29,16 @@ class Suppression:
     """What of a network's output counts as a detection.
 
     Args:
-        score_thresh: a candidate's score is above it.
-        nms_thresh: a candidate is dropped where its IoU with a better one of its class is above it.
-        pre_nms_top_k: candidates that enter the suppression: of a class (SSD), or of a map (RetinaNet, FCOS).
+        score_thresh: a candidate's score is above it; of ATSS and DDOD, its class's probability.
+        nms_thresh: a candidate is dropped where its IoU with a better one of its class is above it; None drops none,
+            as of CenterNet, whose candidates are peaks.
+        pre_nms_top_k: candidates that enter the suppression: of a class (SSD), or of a map (RetinaNet, FCOS,
+            CenterNet and the like).
         max_detections: of an image, the best ones of all classes; None for no limit.
     """
 
     score_thresh: float = 0.01
-    nms_thresh: float = 0.45
+    nms_thresh: float | None = 0.45
     pre_nms_top_k: int = 200
     max_detections: int | None = None
 

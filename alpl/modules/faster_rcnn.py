@@ -27,7 +27,7 @@ from alpl.modules.supervised import AbstractSupervisedDetector
 from alpl.networks.faster_rcnn import FasterRcnn, RegionOutput
 from alpl.predictions import Need, Predictions
 
-RegionFeatures: TypeAlias = Literal["head", "roi"]
+RegionFeatures: TypeAlias = Literal["head", "roi", "detection"]
 
 
 @final
@@ -39,7 +39,10 @@ class FasterRcnnDetector(AbstractSupervisedDetector):
         num_classes: K.
         features: of detections: "head", what the predictor sees (F = ``head_width``), or "roi", the average of the
             region that is read from the pyramid (F is its width); both of the proposal, before its box is refined.
-        options: num_passes and others, see :class:`alpl.modules.detector.AbstractTrainableDetector`.
+            "detection": as "roi", of the detected box (NORIS sec. 3.3).
+        options: loss_prediction, which looks at all maps of the pyramid, see
+            :class:`alpl.modules.supervised.AbstractSupervisedDetector`; num_passes and others, see
+            :class:`alpl.modules.detector.AbstractTrainableDetector`.
 
     Raises:
         ConfigError: a number is out of range, or ``features`` is not one of these.
@@ -61,22 +64,25 @@ class FasterRcnnDetector(AbstractSupervisedDetector):
         features: RegionFeatures = "head",
         **options: Any,
     ) -> None:
-        super().__init__(num_classes=num_classes, **options)
-        if features not in ("head", "roi"):
-            raise ConfigError(f"model.features must be head or roi, got {features!r}")
-        self.network = complete(network, "model.network", num_outputs=num_classes + 1)
+        made = complete(network, "model.network", num_outputs=num_classes + 1)
+        channels = (made.backbone.out_channels,) * made.backbone.num_maps
+        super().__init__(num_classes=num_classes, map_channels=channels, **options)
+        if features not in ("head", "roi", "detection"):
+            raise ConfigError(f"model.features must be head, roi or detection, got {features!r}")
+        self.network = made
         self.features = features
 
     @property
     def provides(self) -> Need:
         """Posterior, boxes, features of detections and images, and flip.
 
-        Views where the second stage has dropout, uncertainties where its heads give them.
+        Views where the second stage has dropout, uncertainties where its heads give them, predicted losses where there
+        is a module for them.
         """
         views = Need.VIEWS if dropouts(self.network.roi_heads) else Need.NOTHING
         uncertainties = Need.UNCERTAINTIES if self.network.heads.give_uncertainties else Need.NOTHING
         always = Need.POSTERIOR | Need.BOXES | Need.FEATURES | Need.IMAGE_FEATURES | Need.FLIP
-        return always | views | uncertainties
+        return always | views | uncertainties | self.predicts_losses
 
     @classmethod
     def ensemble(cls, members: Sequence[AbstractModule]) -> FasterRcnnEnsemble:
@@ -86,7 +92,8 @@ class FasterRcnnDetector(AbstractSupervisedDetector):
     def losses_of(self, images: Tensor, sizes: Tensor, objects: Sequence[Objects]) -> Losses:
         """See the base class; positives are the second stage's sampled proposals with an object."""
         targets = [{"boxes": each.boxes, "labels": each.labels + 1} for each in objects]
-        return self.network.losses(images, pairs_of(sizes), targets, tell_positives=self.wants_positives)
+        tells = self.wants_positives, self.loss_prediction is not None
+        return self.network.losses(images, pairs_of(sizes), targets, tell_positives=tells[0], tell_images=tells[1])
 
     def detect(self, batch: Batch, suppression: Suppression, needs: Need) -> Predictions:
         """See the base class, and :meth:`alpl.modules.region_detections.RegionDetections.find`.
@@ -113,8 +120,9 @@ class FasterRcnnDetector(AbstractSupervisedDetector):
             batch,
             needs,
             views=views,
-            features=self._features(maps, batch, output, chosen) if Need.FEATURES in needs else None,
+            features=self._features(maps, batch, output, chosen, found) if Need.FEATURES in needs else None,
             image_features=content_average(trunk, batch) if Need.IMAGE_FEATURES in needs else None,
+            predicted_loss=self.predicted_loss(list(maps.values()), batch, needs),
             uncertainties=_uncertainties(output, found) if Need.UNCERTAINTIES in needs else None,
         )
 
@@ -126,9 +134,18 @@ class FasterRcnnDetector(AbstractSupervisedDetector):
         return torch.stack([probs[chosen.places], mirrored])[:, chosen.of_detections]
 
     def _features(
-        self, maps: OrderedDict[str, Tensor], batch: Batch, output: RegionOutput, chosen: ChosenProposals
+        self,
+        maps: OrderedDict[str, Tensor],
+        batch: Batch,
+        output: RegionOutput,
+        chosen: ChosenProposals,
+        found: RegionDetections,
     ) -> Tensor:
         """``Float[D F]``."""
+        if self.features == "detection":
+            counts = torch.bincount(found.detections.row, minlength=len(batch.images)).tolist()
+            regions = self.network.pool(maps, list(found.input_boxes.split(counts)), batch.images)
+            return regions.mean((2, 3)).float()
         if self.features == "head":
             features = self.network.features(output.hidden[chosen.places])
         else:

@@ -70,8 +70,8 @@ class FcosDetector(AbstractDenseDetector):
 
     def compute_losses(self, output: DenseOutput, targets: list[dict[str, Tensor]]) -> MatchedLosses:
         """See the base class."""
-        assert output.centerness is not None, "the heads of FCOS give it"
-        heads = {"cls_logits": output.logits, "bbox_regression": output.deltas, "bbox_ctrness": output.centerness}
+        assert output.confidence is not None, "the heads of FCOS give it"
+        heads = {"cls_logits": output.logits, "bbox_regression": output.deltas, "confidence": output.confidence}
         anchors = [output.anchors] * len(targets)
         losses: MatchedLosses = self.network.compute_loss(targets, heads, anchors, output.lengths)
         return losses

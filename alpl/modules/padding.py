@@ -37,6 +37,11 @@ def pyramid_average(maps: Sequence[Tensor], batch: Batch) -> Tensor:
     return torch.cat([_average(each.float(), batch) for each in maps], 1)
 
 
+def pooled_maps(maps: Sequence[Tensor], batch: Batch) -> list[Tensor]:
+    """``Float[B channels 1 1]`` of each map: the same average, so that no padding speaks for an image."""
+    return [_average(each.float(), batch)[:, :, None, None] for each in maps]
+
+
 def _average(map_: Tensor, batch: Batch) -> Tensor:
     if batch.shapes is None:
         return map_.mean((2, 3))

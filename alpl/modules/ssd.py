@@ -25,7 +25,7 @@ from alpl.modules.consistency import FlipConsistency, corners
 from alpl.modules.detection_features import AbstractDetectionFeatures
 from alpl.modules.detector import AbstractDetectorEnsemble, AbstractTrainableDetector, Suppression
 from alpl.modules.dropout import dropouts
-from alpl.modules.fit_share import steps_of
+from alpl.modules.loss_ranks import rank_losses
 from alpl.modules.prior_detections import PriorDetections, posterior_of
 from alpl.modules.training_means import TrainingMeans
 from alpl.networks.loss_prediction import LossPrediction
@@ -153,9 +153,7 @@ class SsdDetector(AbstractTrainableDetector):
         for name, part in parts.items():
             self.means.note(name, part)
         if self.loss_prediction is not None:
-            step, steps = steps_of(self)
-            # a pseudo-labeled image has no negatives, so its loss says less than that of a labeled one
-            ranking = self.loss_prediction.loss(output.of(labeled).maps, loss.per_image[labeled], step / steps)
+            ranking = rank_losses(self, self.loss_prediction, output.maps, loss.per_image, labeled)
             self.means.note("ranking_loss", ranking)
             parts["ranking_loss"] = self.loss_prediction.weight * ranking
         return Losses(parts, loss.per_image, self._positives(output, loss) if self.wants_positives else None)

@@ -19,7 +19,7 @@ class TrainingMeans(nn.ModuleDict):
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        super().__init__({name: MeanMetric() for name in names})
+        super().__init__({name: MeanMetric(nan_strategy="disable") for name in names})
 
     def log(self, module: LightningModule, *, but: Collection[str] = ()) -> None:
         """Let the module that holds them log them at the end of the epoch; in every step, on every process.

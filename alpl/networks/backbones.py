@@ -6,6 +6,7 @@ from typing import Any
 
 import torchvision
 from torch import nn
+from torchvision.models.resnet import ResNet
 
 from alpl.errors import ConfigError
 from alpl.machine.extras import installing
@@ -84,6 +85,9 @@ def timm_backbone(in_channels: int, name: str, pretrained: bool = False, **optio
 def without_classifier(network: nn.Module) -> nn.Module:
     """Replace the last linear layer by the identity, and say the width of what then comes out (``num_features``).
 
+    Of a ResNet (and its kin) also which four ``stages`` give its maps, see
+    :class:`alpl.networks.classification.Backbone`.
+
     Raises:
         ConfigError: the network has no linear layer.
     """
@@ -94,7 +98,15 @@ def without_classifier(network: nn.Module) -> nn.Module:
     parent, _, attribute = name.rpartition(".")
     setattr(network.get_submodule(parent), attribute, nn.Identity())
     network.num_features = last.in_features  # type: ignore[assignment]
+    if isinstance(network, ResNet):
+        names = ("layer1", "layer2", "layer3", "layer4")
+        network.stages = {name: _out_channels(network.get_submodule(name)) for name in names}
     return network
+
+
+def _out_channels(stage: nn.Module) -> int:
+    """Give the channels of the map that a ResNet's stage ends with: of the last convolution in it."""
+    return [module.out_channels for module in stage.modules() if isinstance(module, nn.Conv2d)][-1]
 
 
 def _require_rgb(in_channels: int, name: str) -> None:

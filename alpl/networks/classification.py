@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, final
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Protocol, final
 
+import torch
 from torch import Tensor, nn
 
 from alpl.config.partial_parts import complete
@@ -12,7 +14,11 @@ from alpl.errors import ConfigError
 
 
 class Backbone(Protocol):
-    """A module ``[B C H W] -> [B F]`` that knows its F."""
+    """A module ``[B C H W] -> [B F]`` that knows its F.
+
+    It may also have ``stages``: the names of its submodules that give its maps ``[B channels h w]``, the finest first,
+    and the channels of each. That is what a loss prediction module looks at.
+    """
 
     num_features: int
 
@@ -55,4 +61,33 @@ class ClassificationNetwork(nn.Module):
         """``[B C H W]`` -> logits ``[B K]`` and penultimate features ``[B F]`` (before dropout)."""
         # images are normalized after Lightning's conversion of the batch: precision=bf16-true must reach them here
         features: Tensor = self.backbone(images.to(self.head.weight.dtype))
-        return self.head(self.dropout(features)), features
+        return self.logits(features), features
+
+    def logits(self, features: Tensor) -> Tensor:
+        """``[B F]`` -> ``[B K]``, of float32 where the pass is of mixed precision: bfloat16 makes equals of classes."""
+        with torch.autocast(features.device.type, enabled=False):
+            logits: Tensor = self.head(self.dropout(features).to(self.head.weight.dtype))
+        return logits
+
+    @property
+    def stages(self) -> Mapping[str, int]:
+        """What the backbone says of its maps, see :class:`Backbone`; empty where it says nothing."""
+        return getattr(self.backbone, "stages", {})
+
+    def with_maps(self, images: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Give the same in the same pass, and the maps of the backbone's stages, ``[B channels h w]`` each."""
+        maps: dict[str, Tensor] = {}
+        hooks = [
+            self.backbone.get_submodule(name).register_forward_hook(partial(_keep, maps, name)) for name in self.stages
+        ]
+        try:
+            # not self(images): what was compiled without hooks knows nothing of them
+            logits, features = type(self).forward(self, images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return logits, features, [maps[name] for name in self.stages]
+
+
+def _keep(maps: dict[str, Tensor], name: str, module: nn.Module, given: Any, map_: Tensor) -> None:
+    maps[name] = map_

@@ -36,8 +36,8 @@ class MatchedLosses(NamedTuple):
     """B of ``Long[P]``: the object of each anchor, or a code below 0 of one without."""
 
 
-class _DenseHeads(nn.Module):
-    """What both heads share.
+class DenseHeads(nn.Module):
+    """What the heads of all dense detectors share.
 
     Args:
         classification_head: a head of torchvision with a tower ``conv``.
@@ -64,7 +64,7 @@ class _DenseHeads(nn.Module):
 
 
 @final
-class RetinaNetHeads(_DenseHeads):
+class RetinaNetHeads(DenseHeads):
     """Class logits and box deltas of every anchor (Lin et al. 2017).
 
     Args:
@@ -116,7 +116,7 @@ class RetinaNetHeads(_DenseHeads):
             anchors: B of ``Float[P 4]``.
             matched: B of ``Long[P]``: the object of each anchor, or -1 for background, -2 for neither.
         """
-        classes = _classes(targets, matched)
+        classes = classes_of(targets, matched)
         positives = (classes >= 0).sum(1).clamp(min=1)
         sums = focal_loss(outputs["cls_logits"], classes, alpha=self.alpha, gamma=self.gamma)
         classification = sums / positives
@@ -138,7 +138,7 @@ class RetinaNetHeads(_DenseHeads):
 
 
 @final
-class FcosHeads(_DenseHeads):
+class FcosHeads(DenseHeads):
     """Class logits, distances to the sides of a box, and centerness of every point (Tian et al. 2019).
 
     Centerness stands on the tower of the distances (their follow-up of 2020, and torchvision).
@@ -162,12 +162,12 @@ class FcosHeads(_DenseHeads):
         self.box_coder = BoxLinearCoder(normalize_by_size=True)
 
     def forward(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Give "cls_logits" ``Float[B P K]``, "bbox_regression" ``Float[B P 4]``, "bbox_ctrness" ``Float[B P 1]``."""
+        """Give "cls_logits" ``Float[B P K]``, "bbox_regression" ``Float[B P 4]``, "confidence" ``Float[B P 1]``."""
         deltas, centerness = self.regression_head(maps)
         return {
             "cls_logits": self.classification_head(maps),
             "bbox_regression": deltas,
-            "bbox_ctrness": centerness,
+            "confidence": centerness,
         }
 
     def compute_loss(
@@ -181,7 +181,7 @@ class FcosHeads(_DenseHeads):
 
         Boxes are decoded at the positives only: the others cost nothing. See :meth:`RetinaNetHeads.compute_loss`.
         """
-        classes = _classes(targets, matched)
+        classes = classes_of(targets, matched)
         row, point = (classes >= 0).nonzero(as_tuple=True)
         number = max(1, len(row))
         classification = focal_loss(outputs["cls_logits"], classes, alpha=self.alpha, gamma=self.gamma)
@@ -192,7 +192,7 @@ class FcosHeads(_DenseHeads):
         distance = generalized_box_iou_loss(predicted, boxes)
         left, top, right, bottom = self.box_coder.encode(points, boxes).unbind(-1)
         aim = centerness_of(left, top, right, bottom)
-        centerness = binary_cross_entropy_with_logits(outputs["bbox_ctrness"][row, point, 0], aim, reduction="none")
+        centerness = binary_cross_entropy_with_logits(outputs["confidence"][row, point, 0], aim, reduction="none")
         parts = {
             "classification": classification.sum() / number,
             "bbox_regression": distance.sum() / number,
@@ -215,7 +215,7 @@ def centerness_of(left: Tensor, top: Tensor, right: Tensor, bottom: Tensor) -> T
     return (wide * high).sqrt()
 
 
-def _classes(targets: Sequence[dict[str, Tensor]], matched: Sequence[Tensor]) -> Tensor:
+def classes_of(targets: Sequence[dict[str, Tensor]], matched: Sequence[Tensor]) -> Tensor:
     """``Long[B P]``: the class of each anchor's object, or the code below 0 of one without."""
     pairs = zip(targets, matched, strict=True)
     return torch.stack([_classes_of_image(target["labels"], match) for target, match in pairs])

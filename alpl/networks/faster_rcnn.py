@@ -24,7 +24,7 @@ from alpl.errors import ConfigError
 from alpl.losses.positives import Losses, Positives
 from alpl.networks.fpn import AbstractFpn
 from alpl.networks.heads import AbstractBoxHead, AbstractClassHead, Heads, PointBoxes, SoftmaxClasses
-from alpl.networks.proposals import ProposalRules, RegionSampling, propose
+from alpl.networks.proposals import ProposalRules, RegionSampling, means_of_images, propose
 
 
 class RegionOutput(NamedTuple):
@@ -61,6 +61,24 @@ class Sampled(NamedTuple):
     """``Long[n]``, 0 for the background."""
     aims: list[Tensor]
     """``Float[n 4]`` deltas of the objects."""
+
+
+class SampledOutput(NamedTuple):
+    """What the second stage says of S sampled proposals of all B images."""
+
+    sampled: Sampled
+    """S in all."""
+    labels: Tensor
+    """``Long[S]``, 0 for the background."""
+    classes: Tensor
+    """``Float32[S W]``."""
+    boxes: Tensor
+    """``Float32[S C X]``."""
+
+    @property
+    def positive(self) -> Tensor:
+        """``Long[n]``, which of the S have an object."""
+        return (self.labels > 0).nonzero().flatten()
 
 
 @final
@@ -200,6 +218,7 @@ class FasterRcnn(nn.Module):
         targets: list[dict[str, Tensor]],
         *,
         tell_positives: bool = False,
+        tell_images: bool = False,
     ) -> Losses:
         """Give the four losses under torchvision's names.
 
@@ -211,27 +230,58 @@ class FasterRcnn(nn.Module):
             sizes: B of height and width of the images within.
             targets: B, each with "boxes" ``Float[n 4]`` and "labels" ``Long[n]``, 1 for the first class; n may be 0.
             tell_positives: whether to tell of the sampled proposals with an object too.
+            tell_images: whether to tell also what each image has in them by itself (the four losses of a batch of it
+                alone, with the same samples of anchors and proposals), and the maps.
         """
         maps = self.backbone(images)
-        proposals, losses = propose(self.rpn, list(maps.values()), ImageList(images, list(sizes)), targets)
+        shown = ImageList(images, list(sizes))
+        proposals, (first, of_first) = propose(self.rpn, list(maps.values()), shown, targets, tell_images=tell_images)
+        asked = self.sampled(maps, images, proposals, targets)
+        of_classes, of_boxes = self.class_losses(asked), self.box_losses(asked)
+        parts = first | {
+            "loss_classifier": of_classes.mean(),
+            "loss_box_reg": of_boxes.sum() / len(asked.labels),
+        }
+        positives = self._positives(asked, targets) if tell_positives else None
+        if not tell_images:
+            return Losses(parts, None, positives)
+        each = of_classes.detach().index_add(0, asked.positive, of_boxes.detach())
+        of_second = means_of_images(each, [len(of_image) for of_image in asked.sampled.labels])
+        return Losses(parts, of_first + of_second, positives, list(maps.values()))
+
+    def sampled(
+        self,
+        maps: OrderedDict[str, Tensor],
+        images: Tensor,
+        proposals: list[Tensor],
+        targets: list[dict[str, Tensor]],
+    ) -> SampledOutput:
+        """Sample proposals, the objects themselves among them, and ask the second stage about them.
+
+        Args:
+            maps: of the pyramid.
+            images: ``Float[B 3 H W]``, padded.
+            proposals: B of ``Float[n 4]``.
+            targets: see :meth:`losses`.
+        """
         sampled = Sampled(*self.roi_heads.select_training_samples(proposals, targets))
         classes, boxes = self._predict(self.roi_heads.box_head(self.pool(maps, sampled.regions, images)))
-        labels, aims = torch.cat(sampled.labels), torch.cat(sampled.aims)
-        positive = (labels > 0).nonzero().flatten()
-        boxes = boxes[positive, labels[positive]]
-        parts = losses | {
-            "loss_classifier": self.heads.classes.losses(classes, labels).mean(),
-            "loss_box_reg": self.heads.boxes.losses(boxes, aims[positive]).sum() / len(labels),
-        }
-        return Losses(
-            parts, None, self._positives(sampled, classes[positive], boxes, targets) if tell_positives else None
-        )
+        return SampledOutput(sampled, torch.cat(sampled.labels), classes, boxes)
+
+    def class_losses(self, asked: SampledOutput) -> Tensor:
+        """``Float[S]``."""
+        return self.heads.classes.losses(asked.classes, asked.labels)
+
+    def box_losses(self, asked: SampledOutput) -> Tensor:
+        """``Float[n]`` of the n proposals with an object; their sum divided by S is the loss."""
+        boxes = asked.boxes[asked.positive, asked.labels[asked.positive]]
+        return self.heads.boxes.losses(boxes, torch.cat(asked.sampled.aims)[asked.positive])
 
     @torch.no_grad()
-    def _positives(
-        self, sampled: Sampled, classes: Tensor, boxes: Tensor, targets: list[dict[str, Tensor]]
-    ) -> Positives:
-        """``[n W]`` and ``[n X]``, what is said of the n sampled proposals with an object."""
+    def _positives(self, asked: SampledOutput, targets: list[dict[str, Tensor]]) -> Positives:
+        """Tell of the sampled proposals with an object."""
+        sampled, positive = asked.sampled, asked.positive
+        classes, boxes = asked.classes[positive], asked.boxes[positive, asked.labels[positive]]
         chosen = [(labels > 0).nonzero().flatten() for labels in sampled.labels]
         row = torch.cat([torch.full_like(kept, number) for number, kept in enumerate(chosen)])
         regions = torch.cat([each[kept] for each, kept in zip(sampled.regions, chosen, strict=True)])

@@ -156,7 +156,7 @@ class TinyFpn(AbstractFpn):
             raise ConfigError(f"width and widths must be one and five numbers >= 1, got {width} and {list(widths)}")
         ends = list(zip((3, *widths), widths, strict=False))
         # the first sees all pixels: strokes are thin
-        self.stages = nn.ModuleList([_tiny_stage(*ends[0], (1, 2)), *(_tiny_stage(*each, (2, 1)) for each in ends[1:])])
+        self.stages = nn.ModuleList([tiny_stage(*ends[0], (1, 2)), *(tiny_stage(*each, (2, 1)) for each in ends[1:])])
         self.fpn = FeaturePyramidNetwork(list(widths[1:]), width, norm_layer=nn.BatchNorm2d)
         self.out_channels, self.num_maps, self.num_features = width, 4, widths[-1]
 
@@ -220,7 +220,7 @@ def _top_block(top: Top, last_channels: int, width: int) -> ExtraFPNBlock:
     return block
 
 
-def _tiny_stage(before: int, after: int, strides: Sequence[int]) -> nn.Sequential:
+def tiny_stage(before: int, after: int, strides: Sequence[int]) -> nn.Sequential:
     """3x3 convolutions, batch norm and ReLU behind each."""
     layers: list[nn.Module] = []
     for channels, stride in zip((before, after), strides, strict=True):

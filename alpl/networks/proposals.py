@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import NamedTuple, final
 
+import torch
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
 
 from alpl.boxes.anchors import anchors_of
 from alpl.errors import ConfigError
+
+_BETA = 1 / 9  # torchvision's: from there on the loss of a delta is linear
 
 
 @final
@@ -113,9 +117,23 @@ def check_sampling(rules: ProposalRules | RegionSampling, name: str) -> None:
         )
 
 
+class ProposalLosses(NamedTuple):
+    """The losses of the anchors that were sampled, "loss_objectness" and "loss_rpn_box_reg"."""
+
+    parts: dict[str, Tensor]
+    """Scalars over the sampled anchors of all images."""
+    per_image: Tensor
+    """``Float[B]``: the sum of both over the sampled anchors of each image alone, 0 if not asked for; no gradients."""
+
+
 def propose(
-    rpn: RegionProposalNetwork, maps: Sequence[Tensor], images: ImageList, targets: list[dict[str, Tensor]] | None
-) -> tuple[list[Tensor], dict[str, Tensor]]:
+    rpn: RegionProposalNetwork,
+    maps: Sequence[Tensor],
+    images: ImageList,
+    targets: list[dict[str, Tensor]] | None,
+    *,
+    tell_images: bool = False,
+) -> tuple[list[Tensor], ProposalLosses]:
     """Do what the network's ``forward`` does, but in float32: bfloat16 cannot tell pixel 301 from pixel 302.
 
     Args:
@@ -123,9 +141,10 @@ def propose(
         maps: ``[B width h w]`` each.
         images: the padded input, and the sizes of the images within it; proposals are clipped to them.
         targets: B, each with "boxes" ``Float[n 4]``; None for no loss.
+        tell_images: whether to tell also what each image has in the losses.
 
     Returns:
-        B of ``Float[n 4]`` proposals, best first, and the losses "loss_objectness" and "loss_rpn_box_reg".
+        B of ``Float[n 4]`` proposals, best first, and the losses.
     """
     found, offsets = rpn.head(list(maps))
     lengths = [of_map[0].numel() for of_map in found]
@@ -134,8 +153,54 @@ def propose(
     boxes = rpn.box_coder.decode(deltas.detach(), anchors).view(len(anchors), -1, 4)
     proposals, _ = rpn.filter_proposals(boxes, objectness, images.image_sizes, lengths)
     if targets is None:
-        return proposals, {}
+        return proposals, ProposalLosses({}, objectness.new_zeros(len(anchors)))
     labels, matched = rpn.assign_targets_to_anchors(anchors, targets)
     aims = rpn.box_coder.encode(matched, anchors)
-    loss_objectness, loss_boxes = rpn.compute_loss(objectness, deltas, labels, aims)
-    return proposals, {"loss_objectness": loss_objectness, "loss_rpn_box_reg": loss_boxes}
+    return proposals, _losses(rpn, objectness, deltas, torch.stack(labels), torch.stack(aims), tell_images=tell_images)
+
+
+def _losses(
+    rpn: RegionProposalNetwork,
+    objectness: Tensor,
+    deltas: Tensor,
+    labels: Tensor,
+    aims: Tensor,
+    *,
+    tell_images: bool,
+) -> ProposalLosses:
+    """Do what torchvision's ``compute_loss`` does, and maybe tell what each image has in it.
+
+    Args:
+        rpn: samples anchors.
+        objectness: ``Float[B*P 1]`` logits.
+        deltas: ``Float[B*P 4]``.
+        labels: ``Float[B P]``: 1 of an object, 0 background, -1 for neither.
+        aims: ``Float[B P 4]`` deltas of the objects.
+        tell_images: whether to.
+    """
+    chosen = [torch.stack(of_images) for of_images in rpn.fg_bg_sampler(list(labels))]
+    positive, negative = (each.flatten().bool().nonzero().flatten() for each in chosen)
+    sampled = torch.cat([positive, negative])
+    logits, aim = objectness.flatten()[sampled], labels.flatten()[sampled]
+    found, wanted = deltas[positive], aims.view(-1, 4)[positive]
+    parts = {
+        "loss_objectness": binary_cross_entropy_with_logits(logits, aim),
+        "loss_rpn_box_reg": smooth_l1_loss(found, wanted, beta=_BETA, reduction="sum") / sampled.numel(),
+    }
+    if not tell_images:  # which waits for the device
+        return ProposalLosses(parts, objectness.new_zeros(len(labels)))
+    with torch.no_grad():
+        each = binary_cross_entropy_with_logits(logits, aim, reduction="none")
+        each[: len(positive)] += smooth_l1_loss(found, wanted, beta=_BETA, reduction="none").sum(1)
+        order = torch.div(sampled, labels.shape[1], rounding_mode="floor").sort(stable=True)
+        per_image = means_of_images(each[order.indices], order.values.bincount(minlength=len(labels)).tolist())
+    return ProposalLosses(parts, per_image)
+
+
+def means_of_images(values: Tensor, counts: Sequence[int]) -> Tensor:
+    """``Float[n]``, those of image 0 first, and how many each of B images has -> ``Float[B]`` means, 0 of none.
+
+    >>> means_of_images(torch.tensor([1.0, 3.0, 5.0]), [2, 0, 1])
+    tensor([2., 0., 5.])
+    """
+    return torch.stack([part.sum() / max(len(part), 1) for part in values.split(list(counts))])

@@ -192,8 +192,7 @@ FIELDS: tuple[Field, ...] = (
         "image",
         "module",
         _vectors("predicted_loss", "image"),
-        "SSD does with a loss prediction module (method=llal)",
-        of_detectors=True,
+        "a single network does with a loss prediction module (method=llal)",
     ),
     Field(
         Need.UNCERTAINTIES,
@@ -204,7 +203,7 @@ FIELDS: tuple[Field, ...] = (
         "SSD and Faster R-CNN do with a mixture head (model/head@model.network=gmm)",
         of_detectors=True,
     ),
-    Field(Need.LABELEDNESS, "labeledness", "image", "partner", _unit_values, "a partner does"),
+    Field(Need.LABELEDNESS, "labeledness", "image", "partner", _unit_values, "a partner does (partner=vaal)"),
     Field(Need.HISTORY, "history", "epoch", "tracker", _history, "add callbacks=tracking"),
     Field(
         Need.DIFFICULTY,

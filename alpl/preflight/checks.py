@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from lightning.pytorch import Trainer
 
@@ -14,7 +15,7 @@ from alpl.experiment import Experiment
 from alpl.machine.files import write_sealed
 from alpl.modules.base import AbstractModule, AbstractTrainableModule
 from alpl.pool import Index
-from alpl.predictions import FROM_MODULE, Need
+from alpl.predictions import FROM_MODULE, Need, Predictions
 from alpl.predictions.fields import hint_for, needs_from
 from alpl.preflight.loaders import check_whole_loaders
 from alpl.preflight.rehearsal import rehearse
@@ -24,6 +25,9 @@ from alpl.runs.journal import FILE as JOURNAL
 from alpl.runs.journal import read_journal
 
 log = logging.getLogger("alpl")
+
+Rehearsing: TypeAlias = Callable[..., None]
+"""Called as :func:`alpl.preflight.rehearsal.rehearse` is."""
 
 
 def check_needs(experiment: Experiment, needs: Need, module: AbstractTrainableModule) -> None:
@@ -62,7 +66,15 @@ def check_needs(experiment: Experiment, needs: Need, module: AbstractTrainableMo
         )
 
 
-def check_rehearsal(experiment: Experiment, needs: Need, module: AbstractTrainableModule, images: Index) -> None:
+def check_rehearsal(
+    experiment: Experiment,
+    needs: Need,
+    module: AbstractTrainableModule,
+    images: Index,
+    *,
+    trial: Callable[[Need], Predictions] | None = None,
+    rehearsing: Rehearsing = rehearse,
+) -> None:
     """Let the module predict a few images, and the acquisition choose from made-up predictions of that kind.
 
     Args:
@@ -70,6 +82,8 @@ def check_rehearsal(experiment: Experiment, needs: Need, module: AbstractTrainab
         needs: as for :func:`check_needs`, which they have passed.
         module: one that the experiment made, to be thrown away afterwards.
         images: ``Long[n]`` dataset indices, at least one.
+        trial: gives what the module predicts of them, where that is known from another check.
+        rehearsing: lets the acquisition choose, or says what is known from another check.
 
     Raises:
         ConfigError: one of them fails, or breaks its contract.
@@ -77,10 +91,12 @@ def check_rehearsal(experiment: Experiment, needs: Need, module: AbstractTrainab
     """
     predicting = predictor(experiment, module)
     asked = needs & FROM_MODULE
-    shown = trial_prediction(predicting, asked, experiment.data, images) if asked else None
+    shown = None
+    if asked:
+        shown = trial(asked) if trial else trial_prediction(predicting, asked, experiment.data, images)
     if experiment.acquisition.can_rehearse:
         is_detection = Need.BOXES in predicting.provides
-        rehearse(experiment.acquisition, shown, len(experiment.data.classes), is_detection=is_detection)
+        rehearsing(experiment.acquisition, shown, len(experiment.data.classes), is_detection=is_detection)
 
 
 def predictor(experiment: Experiment, module: AbstractTrainableModule) -> AbstractModule:

@@ -2,46 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from alpl.config.keys import TOP_LEVEL, did_you_mean
 from alpl.errors import ConfigError
 from alpl.preflight.part_types import check_parts
 from alpl.preflight.partners import check_partners
 from alpl.preflight.targets import checked_arguments, imported
-
-TOP_LEVEL = [
-    "data",
-    "model",
-    "schedule",
-    "acquisition",
-    "pseudo_labels",
-    "learner",
-    "partner",
-    "oracle",
-    "callbacks",
-    "trainer",
-    "logger",
-    "paths",
-    "report",
-    "table",
-    "row",
-    "seed",
-    "num_threads",
-    "num_members",
-    "warm_start",
-    "informativeness",
-    "gallery",
-    "embedding",
-    "checkpoint_every_s",
-    "grace_s",
-    "keep_models",
-    "keep_predictions",
-    "share_first_cycle",
-]
 
 
 def check_config(config: DictConfig) -> None:
@@ -55,7 +25,7 @@ def check_config(config: DictConfig) -> None:
     """
     for name in config:
         if name not in TOP_LEVEL:
-            raise ConfigError(f"unknown config key {name!r}{_did_you_mean(str(name), TOP_LEVEL)}")
+            raise ConfigError(f"unknown config key {name!r}{did_you_mean(str(name), TOP_LEVEL)}")
     for name in sorted(OmegaConf.missing_keys(config)):  # it is a set: the first is another in each process
         raise ConfigError(f"{name} must be given, the config leaves it open")
     check_values(config)
@@ -126,10 +96,5 @@ def _check_arguments(place: str, node: Mapping[str, Any]) -> None:
     for name in node:
         if name not in parameters and not str(name).startswith("_"):
             raise ConfigError(
-                f"{place}.{name}: {path} takes no such argument{_did_you_mean(str(name), list(parameters))}"
+                f"{place}.{name}: {path} takes no such argument{did_you_mean(str(name), list(parameters))}"
             )
-
-
-def _did_you_mean(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"

@@ -18,17 +18,19 @@ import numpy as np
 
 from alpl.config.versions import upgraded
 from alpl.errors import ConfigError, DataError
-from alpl.machine.files import read_array, read_object, read_sealed, reading
+from alpl.machine.files import read_array, read_csv, read_object, read_sealed, reading
 from alpl.runs import artefacts
 from alpl.runs.fingerprint import Fingerprint, read_fingerprint
 from alpl.runs.journal import FILE as JOURNAL
 from alpl.runs.journal import read_journal
 from alpl.runs.network_cost import FILE, NetworkCost
 from alpl.runs.run_folder import metrics_follow
+from alpl.runs.throughput import StageThroughput, throughputs
 
 Status: TypeAlias = Literal["finished", "unfinished", "failed"]
 PER_CLASS = "test/map_per_class"
 CLASS_COUNTS = "class_counts"
+DIFFICULTY = "difficulty.csv"
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +113,7 @@ class RunResult:
         planned: what the experiment's own sweep varies: ``{"method": ("random", ...), "seed": ("0", ...)}``.
         changes: what the command line changed of the experiment's setting; None where the run does not say.
         fingerprint: of its data; None where it has not noted that.
+        throughput: (cycle, stage) -> images a second, of fits and predictions; of later versions of alpl only.
         network_cost: parameters and forward seconds; None where they are not measured (yet).
     """
 
@@ -135,6 +138,7 @@ class RunResult:
     changes: tuple[str, ...] | None = None
     fingerprint: Fingerprint | None = None
     network_cost: NetworkCost | None = None
+    throughput: Mapping[tuple[int, str], StageThroughput] = field(default_factory=dict)
 
     @property
     def gallery_cycles(self) -> tuple[int, ...]:
@@ -165,6 +169,19 @@ class RunResult:
         path = self._cycle_folder(cycle) / "metrics.json"
         with reading(path, f"a list of whole numbers as {CLASS_COUNTS}"):
             return tuple(int(value) for value in read_object(path).get(CLASS_COUNTS, [])) if path.exists() else ()
+
+    def difficulty(self, cycle: int) -> tuple[float, ...]:
+        """How hard each class was at the end of a cycle's training, in [0, 1]; empty where nothing watched it.
+
+        Raises:
+            DataError: ``difficulty.csv`` of the cycle is broken.
+        """
+        path, what = self._cycle_folder(cycle) / DIFFICULTY, "the classes' difficulties"
+        if not path.exists():
+            return ()
+        rows = read_csv(path, what, "difficulty")
+        with reading(path, what):
+            return tuple(float(row["difficulty"]) for row in rows)
 
     @property
     def informative_cycles(self) -> tuple[int, ...]:
@@ -267,6 +284,7 @@ def read_run(folder: Path) -> RunResult:
         changes=changes,
         fingerprint=_fingerprint(folder),
         network_cost=_network_cost(folder / FILE),
+        throughput=throughputs(journal),
     )
 
 

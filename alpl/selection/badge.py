@@ -12,13 +12,14 @@ from torch import Tensor
 
 from alpl.selection.blocks import MEMORY_LIMIT
 from alpl.selection.gradient_space import GradientSpace
-from alpl.selection.spaces import AbstractSpace
+from alpl.selection.product_spaces import AbstractProductSpace
 
 FirstPick: TypeAlias = Literal["as_written", "as_released"]
 FIRST_PICKS: tuple[str, ...] = get_args(FirstPick)
 
-_EVERY = 64  # picks after which all bounds are lowered in one product
-_GROUP = 16  # candidates that are settled at a time
+_EVERY = 64  # picks after which all bounds are lowered in one product, where the points are not held
+_GROUP = 16  # candidates that are bounded or settled at a time
+_BLOCK = 32  # picks whose distances to each other are computed at once
 
 
 def badge(
@@ -62,16 +63,18 @@ def badge(
 
 
 def draw_by_distance(
-    space: AbstractSpace, budget: int, generator: torch.Generator, start: int | None = None
+    space: AbstractProductSpace, budget: int, generator: torch.Generator, start: int | None = None
 ) -> tuple[Tensor, Tensor]:
     r"""k-means++ seeding (Arthur and Vassilvitskii 2007): draw with probability proportional to the distance D^2.
 
     For each pick every candidate i draws an exponential time :math:`E_i`, and the first of :math:`E_i / D_i^2` is
     picked, which has probability :math:`D_i^2 / \sum_j D_j^2`. Where all distances are 0 the draw is uniform.
 
-    So the distances of most candidates need not be known: an old distance bounds the time from below, and candidates
-    are brought up to date in the order of their bounds until the first one is. The picks are those of the loop that
-    brings all up to date. O(U) a pick, and products of O(U b W) altogether.
+    So distances need not be known, only bounded: products in float32 bound the times of all candidates, and the first
+    is picked where it is the first within all bounds; those for which it is not certain are settled in the exact
+    arithmetic. Where the points fit half of the memory limit, all bounds are lowered after each pick. Otherwise an old
+    bound counts, and candidates are brought up to date in the order of their times until the first one is. The picks
+    are those of the loop that knows all distances. O(U) a pick, and products of O(U b W) altogether.
 
     Args:
         space: with squared distances, without centers.
@@ -90,54 +93,84 @@ def draw_by_distance(
         raise ValueError(f"budget must be in [0, {number}] candidates, got {budget}")
     draws = _Draws(space)
     picks: list[int] = []
-    squared: list[float] = []
     for _ in range(budget):
         times = torch.empty(number, dtype=torch.float64).exponential_(generator=generator)
         pick = start if start is not None and not picks else draws.first(times.to(device))
         picks.append(pick)
-        squared.append(draws.take(pick))
-    return torch.tensor(picks, dtype=torch.long, device=device), torch.tensor(squared, dtype=torch.float64)
+        draws.take(pick)
+    index = torch.tensor(picks, dtype=torch.long, device=device)
+    return index, _at_their_draws(space, index)
+
+
+def _at_their_draws(space: AbstractProductSpace, picks: Tensor) -> Tensor:
+    """``Float64[b]``, on the CPU: exact distances of each pick to the nearest earlier one."""
+    squared = torch.full((len(picks),), torch.inf, dtype=torch.float64, device=space.device)
+    for start in range(0, len(picks), _BLOCK):
+        rows, found = picks[start : start + _BLOCK], squared[start : start + _BLOCK]
+        if start:
+            found.copy_(space.settle(rows, picks[:start], found, found))
+        later, earlier = torch.tril_indices(len(rows), len(rows), -1, device=space.device)
+        found.scatter_reduce_(0, later, space.distances(rows[later], rows[earlier]), "amin")
+    return squared.cpu()
 
 
 class _Draws:
-    """Distances to the nearest pick: exact for the picks that each candidate has seen, bounded for all."""
+    """Bounds of the distances to the nearest of the picks that each candidate has seen; 0 for the picks."""
 
-    def __init__(self, space: AbstractSpace) -> None:
-        number = space.num_candidates
+    def __init__(self, space: AbstractProductSpace) -> None:
+        number, device = space.num_candidates, space.device
         self._space = space
-        self._known = torch.full((number,), torch.inf, dtype=torch.float64, device=space.device)
-        self._upper = self._known.clone()
-        self._seen = torch.zeros(number, dtype=torch.long, device=space.device)
-        self._free = torch.ones(number, dtype=torch.bool, device=space.device)
-        self._picks = torch.empty(0, dtype=torch.long, device=space.device)
+        self._lower, self._upper = torch.full((2, number), torch.inf, dtype=torch.float64, device=device)
+        self._seen = torch.zeros(number, dtype=torch.long, device=device)
+        self._free = torch.ones(number, dtype=torch.bool, device=device)
+        self._picks = torch.empty(0, dtype=torch.long, device=device)
+        is_held = 8 * number * space.width <= space.memory_limit  # and as much while it is made
+        self._all = space.between(torch.arange(number, device=device)) if is_held and number else None
 
-    def take(self, pick: int) -> float:
-        """Add a pick; give the distance that it had."""
+    def take(self, pick: int) -> None:
+        """Add a pick."""
         self._picks = torch.cat([self._picks, torch.tensor([pick], device=self._picks.device)])
         self._free[pick] = False
+        self._lower[pick] = self._upper[pick] = 0.0
         number = len(self._picks)
-        if number == 1 or number % _EVERY == 0:
-            self._upper = torch.minimum(self._upper, self._space.bound(self._picks[-_EVERY:]))
-        return float(self._known[pick])
+        if self._all:
+            self._lower_to(slice(None), *self._all(self._picks[-1:]))
+        elif number == 1 or number % _EVERY == 0:
+            self._lower_to(slice(None), *self._space.bounds(self._picks[-_EVERY:]))
 
     def first(self, times: Tensor) -> int:
         """Give the candidate whose time, divided by its distance, is the least."""
         if not len(self._picks):
             return int(times.argmin())
-        times = torch.where(self._free, times, torch.inf)
         keys = times / self._upper  # the time is above 0: infinite where the distance is 0
         while True:
             best = int(keys.argmin())
             if keys[best] == torch.inf:
-                return int(times.argmin())
-            if int(self._seen[best]) == len(self._picks):
+                return int(torch.where(self._free, times, torch.inf).argmin())
+            is_bounded = int(self._seen[best]) == len(self._picks)
+            # at the latest; rounding keeps the order of quotients
+            latest = times[best] / self._lower[best] if self._lower[best] != self._upper[best] else keys[best]
+            # where it is exact, the first of equal ones
+            if is_bounded and (latest == keys[best] or int((keys <= latest).sum()) == 1):
                 return best
             some = keys.topk(min(_GROUP, len(keys)), largest=False).indices
-            self._settle(some[(self._seen[some] < len(self._picks)) & self._free[some]])
+            if is_bounded:
+                some = some[keys[some] <= latest]
+                self._settle(some)
+            else:
+                some = some[(self._seen[some] < len(self._picks)) & self._free[some]]
+                between = self._space.between(some)
+                self._lower_to(some, *between(self._picks[int(self._seen[some].min()) :]))
             keys[some] = times[some] / self._upper[some]
 
     def _settle(self, some: Tensor) -> None:
-        since = int(self._seen[some].min())
-        exact = self._space.settle(some, self._picks[since:], self._upper[some], self._known[some])
-        self._known[some] = self._upper[some] = exact
+        upper = self._upper[some]
+        exact = self._space.settle(some, self._picks, upper, upper)
+        self._lower[some] = self._upper[some] = exact
+        self._seen[some] = len(self._picks)
+
+    def _lower_to(self, some: Tensor | slice, lower: Tensor, upper: Tensor) -> None:
+        """Take over bounds of the distances to all picks that some candidates have not seen."""
+        self._lower[some] = lower.minimum(self._lower[some])
+        self._upper[some] = upper.minimum(self._upper[some])
         self._seen[some] = len(self._picks)

@@ -25,7 +25,8 @@ from alpl.selection.exchange_search import search
 EXACT_UP_TO = 200
 """Images up to which the integer program is solved to the end."""
 
-_ENOUGH = 1e-4  # a gap at which the search stops
+ENOUGH = 1e-4
+"""A gap at which the search ends: what Gurobi, which the thesis uses, has by default."""
 
 
 class BalancedChoice(NamedTuple):
@@ -37,6 +38,8 @@ class BalancedChoice(NamedTuple):
     """Eq. 4.8 at the choice."""
     bound: float
     """No choice is below this."""
+    descents: int = 0
+    """Of the search, 0 where it was not needed."""
 
     @property
     def gap(self) -> float:
@@ -77,7 +80,14 @@ def objective(cost: Tensor, probs: Tensor, targets: Tensor, weight: float, index
 
 
 def balanced_choice(
-    cost: Tensor, probs: Tensor, targets: Tensor, weight: float, budget: int, *, num_steps: int = 600
+    cost: Tensor,
+    probs: Tensor,
+    targets: Tensor,
+    weight: float,
+    budget: int,
+    *,
+    num_steps: int = 600,
+    enough: float = ENOUGH,
 ) -> BalancedChoice:
     r"""Choose the b images that minimize Eq. 4.8, or come close.
 
@@ -87,8 +97,9 @@ def balanced_choice(
 
     with the b smallest entries in the sum, see :func:`alpl.selection.balance_dual.raise_dual`. The b images of every
     step are a choice too. The best of these is bettered by exchanging images near the border of the order, from many
-    beginnings that are the same in every run, see :func:`alpl.selection.exchange_search.search`. O(``num_steps`` N C)
-    time for the dual, and some seconds for the search, whatever N is; O(N C) memory, and for the search that of
+    beginnings that are the same in every run, until the gap is ``enough`` or more beginnings no longer pay, see
+    :func:`alpl.selection.exchange_search.search`. O(``num_steps`` N C) time for the dual, and a few seconds for the
+    search, whatever N is; O(N C) memory, and for the search that of
     :data:`alpl.selection.exchange.BORDER`.
 
     The bound is at most that of the linear relaxation (the dual's steps are limited), so that a gap remains where the
@@ -103,14 +114,17 @@ def balanced_choice(
         weight: :math:`\lambda \ge 0`.
         budget: b, in [0, N].
         num_steps: of the dual, at most; at least 1.
+        enough: the gap at which the search ends, >= 0; at infinity it is the dual's choice, bettered once.
 
     Raises:
-        ValueError: shapes do not fit, a value is not finite, or ``weight``, ``budget`` or ``num_steps`` is out of
-            range.
+        ValueError: shapes do not fit, a value is not finite, or ``weight``, ``budget``, ``num_steps`` or ``enough``
+            is out of range.
     """
     _check(cost, probs, targets, weight, budget)
     if num_steps < 1:
         raise ValueError(f"num_steps must be >= 1, got {num_steps}")
+    if not enough >= 0:
+        raise ValueError(f"enough must be >= 0, got {enough}")
     cost, probs, targets = cost.double(), probs.double(), targets.double()
     number = len(cost)
     if budget in (0, number):
@@ -128,9 +142,9 @@ def balanced_choice(
     bound, multipliers, start = raise_dual(cost, probs, targets, weight, budget, num_steps)
     exchange = Exchange(cost, probs, targets, weight, start, multipliers)
     kept = objective(cost, probs, targets, weight, start) - exchange.value  # cost of images that stay
-    index = search(exchange, bound - kept, bound + _ENOUGH * abs(bound) - kept)
-    value = objective(cost, probs, targets, weight, index)
-    return BalancedChoice(index, value, min(bound, value))
+    found = search(exchange, bound - kept, bound + enough * abs(bound) - kept)
+    value = objective(cost, probs, targets, weight, found.index)
+    return BalancedChoice(found.index, value, min(bound, value), found.descents)
 
 
 def l1_score(counts: Tensor) -> float:

@@ -15,6 +15,7 @@ from alpl.selection.blocks import MEMORY_LIMIT
 from alpl.selection.divergence_space import SymmetricKLSpace
 from alpl.selection.farthest_first import farthest_first
 from alpl.selection.feature_spaces import CosineSpace, EuclideanSpace
+from alpl.selection.gains import NearestGain
 from alpl.selection.spaces import AbstractSpace, DistanceBlock, GivenSpace
 
 FeatureMetric: TypeAlias = Literal["euclidean", "cosine"]
@@ -78,6 +79,25 @@ def kcenter_greedy(
         raise ValueError(f"metric must be one of {', '.join(_SPACES)}, got {metric!r}")
     picks, distances = _pick(_SPACES[metric](features, centers, memory_limit), budget)
     return picks, distances.sqrt() if metric == "euclidean" else distances
+
+
+def kcenter_gain(
+    features: Tensor, centers: Tensor, *, metric: Metric = "euclidean", memory_limit: int = MEMORY_LIMIT // 8
+) -> NearestGain:
+    """Give what :func:`kcenter_greedy` takes the largest of, pick by pick; arguments as there."""
+    return NearestGain(_SPACES[metric](features, centers, memory_limit), is_squared=metric == "euclidean")
+
+
+def kcenter_gain_by(
+    distance: DistanceBlock,
+    num_candidates: int,
+    num_centers: int,
+    *,
+    device: torch.device | None = None,
+    memory_limit: int = MEMORY_LIMIT,
+) -> NearestGain:
+    """Give what :func:`kcenter_greedy_by` takes the largest of, pick by pick; arguments as there."""
+    return NearestGain(GivenSpace(distance, num_candidates, num_centers, device or torch.device("cpu"), memory_limit))
 
 
 def kcenter_greedy_by(

@@ -43,8 +43,7 @@ def kcenter_of_similarities(similarity: Tensor, budget: int, first: int) -> Tens
     picks = torch.empty(budget, dtype=torch.long, device=similarity.device)
     if not budget:
         return picks
-    if not 0 <= first < number:
-        raise ValueError(f"first must be in [0, {number}), got {first}")
+    check_first(first, number)
     closest = torch.full((number,), -torch.inf, dtype=similarity.dtype, device=similarity.device)
     pick = torch.tensor(first, device=similarity.device)
     for step in range(budget):
@@ -96,12 +95,8 @@ def refine_medoids(
     tensor([1])
     """
     number = _checked(similarity, len(medoids))
-    if len(medoids) != len(medoids.unique()) or bool(((medoids < 0) | (medoids >= number)).any()):
-        raise ValueError(f"medoids must be different images in [0, {number}), got {medoids.tolist()[:10]}")
-    if iterations < 0:
-        raise ValueError(f"iterations must be >= 0, got {iterations}")
-    if ties not in ("own", "as_released"):
-        raise ValueError(f"ties must be own or as_released, got {ties!r}")
+    check_medoids(medoids, number)
+    check_refinement(iterations, ties)
     medoids = medoids.clone()
     last = torch.full((number,), -1, dtype=torch.long, device=similarity.device)
     for _ in range(iterations if len(medoids) else 0):
@@ -137,11 +132,22 @@ def _joined(similarity: Tensor, medoids: Tensor, ties: Ties, memory_limit: int) 
         better = found.values > most  # an equal one of an earlier block stays
         cluster = torch.where(better, found.indices + start, cluster)
         most = torch.where(better, found.values, most)
-    own = torch.arange(len(medoids), device=device)
+    return settled(cluster, medoids, ties)
+
+
+def settled(cluster: Tensor, medoids: Tensor, ties: Ties) -> Tensor:
+    """Give medoids back to their own clusters, in place: all of them, or those whose cluster would be empty.
+
+    Args:
+        cluster: ``Long[N]``, -1 for images in none.
+        medoids: ``Long[b]``.
+        ties: see :func:`refine_medoids`.
+    """
+    own = torch.arange(len(medoids), device=medoids.device)
     if ties == "own":
         cluster[medoids] = own
         return cluster
-    while bool((empty := torch.bincount(cluster, minlength=len(medoids)) == 0).any()):
+    while bool((empty := torch.bincount(cluster[cluster >= 0], minlength=len(medoids)) == 0).any()):
         cluster[medoids[empty]] = own[empty]
     return cluster
 
@@ -159,8 +165,33 @@ def _checked(similarity: Tensor, budget: int) -> int:
     if similarity.ndim != 2 or similarity.shape[0] != similarity.shape[1]:
         raise ValueError(f"similarity must be Float[N N], got shape {list(similarity.shape)}")
     number = len(similarity)
-    if not 0 <= budget <= number:
-        raise ValueError(f"budget must be in [0, {number}] images, got {budget}")
+    check_budget(budget, number)
     if number and not all(math.isfinite(value) for value in similarity.aminmax()):  # NaN shows in both; without a copy
         raise ValueError("similarity must be finite, got NaN or infinite values")
     return number
+
+
+def check_budget(budget: int, number: int) -> None:
+    """Make sure that so many of ``number`` images can be chosen."""
+    if not 0 <= budget <= number:
+        raise ValueError(f"budget must be in [0, {number}] images, got {budget}")
+
+
+def check_first(first: int, number: int) -> None:
+    """Make sure that the first pick is one of ``number`` images."""
+    if not 0 <= first < number:
+        raise ValueError(f"first must be in [0, {number}), got {first}")
+
+
+def check_medoids(medoids: Tensor, number: int) -> None:
+    """Make sure that they are different ones of ``number`` images."""
+    if len(medoids) != len(medoids.unique()) or bool(((medoids < 0) | (medoids >= number)).any()):
+        raise ValueError(f"medoids must be different images in [0, {number}), got {medoids.tolist()[:10]}")
+
+
+def check_refinement(iterations: int, ties: Ties) -> None:
+    """Make sure that the options of a refinement are known."""
+    if iterations < 0:
+        raise ValueError(f"iterations must be >= 0, got {iterations}")
+    if ties not in ("own", "as_released"):
+        raise ValueError(f"ties must be own or as_released, got {ties!r}")

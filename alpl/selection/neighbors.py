@@ -13,7 +13,7 @@ from torch import Tensor
 from alpl.selection.blocks import MEMORY_LIMIT, rows_per_block
 
 try:  # an extra: alpl[cpu] or alpl[gpu]
-    import faiss
+    import faiss as faiss  # object_neighbors has it from here
 except ImportError:
     faiss = None  # type: ignore[assignment]
 

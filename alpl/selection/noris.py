@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from alpl.errors import ConfigError
+from alpl.selection.gains import AbstractGain
 from alpl.selection.image_distance import AbstractImageDistance
 from alpl.selection.noris_scores import AbstractScores, Equation7Scores, Equation8Scores, MaxScores, SumScores
 
@@ -109,25 +110,55 @@ def noris(
     >>> noris(torch.tensor([1.0, 0.9, 0.5]), distance, 2, kernel=Kernel("linear", 1.0))[0]
     tensor([0, 2])
     """
-    number = distance.num_images
-    if information.shape != (number,):
-        raise ValueError(f"information must be Float[{number}], got shape {list(information.shape)}")
-    if not bool((information.isfinite() & (information >= 0)).all()):
-        raise ValueError("information must be finite and >= 0, got NaN, infinite or negative values")
-    if not 0 <= budget <= number:
-        raise ValueError(f"budget must be in [0, {number}] samples, got {budget}")
-    if variant not in VARIANTS:
-        raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
-    kernel = kernel or Kernel()
-    scores = _SCORES[variant](information.double(), budget)
+    gain = NorisGain(information, distance, budget, variant=variant, kernel=kernel)
     picks: list[int] = []
     values: list[float] = []
-    largest = distance.largest() if budget > 1 else 0.0
     for step in range(budget):
-        pick = int(torch.where(scores.free, scores.values, -math.inf).argmax())
+        pick = int(torch.where(gain.free, gain.values, -math.inf).argmax())
         picks.append(pick)
-        values.append(float(scores.values[pick]))
-        scores.free[pick] = False
+        values.append(float(gain.values[pick]))
         if step + 1 < budget:
-            scores.update(pick, kernel(distance.row(pick), largest))
+            gain.add(pick)
     return torch.tensor(picks, dtype=torch.long, device=information.device), torch.tensor(values, dtype=torch.float64)
+
+
+@final
+class NorisGain(AbstractGain):
+    """What :func:`noris` takes the largest of, pick by pick; arguments and errors as there."""
+
+    def __init__(
+        self,
+        information: Tensor,
+        distance: AbstractImageDistance,
+        budget: int,
+        *,
+        variant: Variant = "sum",
+        kernel: Kernel | None = None,
+    ) -> None:
+        number = distance.num_images
+        if information.shape != (number,):
+            raise ValueError(f"information must be Float[{number}], got shape {list(information.shape)}")
+        if not bool((information.isfinite() & (information >= 0)).all()):
+            raise ValueError("information must be finite and >= 0, got NaN, infinite or negative values")
+        if not 0 <= budget <= number:
+            raise ValueError(f"budget must be in [0, {number}] samples, got {budget}")
+        if variant not in VARIANTS:
+            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
+        self._scores = _SCORES[variant](information.double(), budget)
+        self._distance, self._kernel = distance, kernel or Kernel()
+        self._largest = distance.largest() if budget > 1 else 0.0
+
+    @property
+    def values(self) -> Tensor:
+        """See the base class."""
+        return self._scores.values
+
+    @property
+    def free(self) -> Tensor:
+        """``Bool[N]``: which are no picks."""
+        return self._scores.free
+
+    def add(self, pick: int) -> None:
+        """See the base class."""
+        self._scores.free[pick] = False
+        self._scores.update(pick, self._kernel(self._distance.row(pick), self._largest))

@@ -10,7 +10,8 @@ Axes: U candidates, L centers, F features, C classes, W width of the operands, n
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -22,13 +23,17 @@ _PAIR_VALUES = 2**17  # differences of pairs at a time, 1 MiB: larger blocks lea
 _MANY = 8  # open pairs a row after which a product in float64 costs less than the exact distances
 
 
+Between: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""``(columns Long[m]) -> Float64[n], Float64[n]``: bounds of distances to the nearest column."""
+
+
 class Operand(NamedTuple):
     """Points as a matrix product takes them: the distance of i and j is ``bias_i + bias_j`` less the product."""
 
     left: Tensor
-    """``Float[n W]``."""
+    """``Float[n .]``."""
     right: Tensor
-    """``Float[n W]``; may be ``left`` itself."""
+    """``Float[n .]``; may be ``left`` itself."""
     bias: Tensor
     """``Float64[n]``."""
     slack: Tensor
@@ -58,6 +63,7 @@ class AbstractProductSpace(AbstractSpace):
         if width >= 2**23:
             raise ValueError(f"the width of the features must be below {2**23}, got {width}")
         self.width = width
+        self._margins = {dtype: self._margin(dtype) for dtype in (torch.float32, torch.float64)}
 
     @abstractmethod
     def operand(self, points: Tensor, dtype: torch.dtype) -> Operand:
@@ -71,18 +77,42 @@ class AbstractProductSpace(AbstractSpace):
     def exact(self, rows: Tensor, columns: Tensor) -> Tensor:
         """``Long[p]``, ``Long[p]`` -> ``Float64[p]``: the distances of pairs, by differences."""
 
+    def distances(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """:meth:`exact` in blocks."""
+        size = rows_per_block(min(self.memory_limit // 4, 24 * max(_PAIR_VALUES, self.width)), 24 * max(self.width, 1))
+        parts = zip(rows.split(size), columns.split(size), strict=True)
+        return torch.cat([self._none(), *(self.exact(row, column) for row, column in parts)])
+
     def bound(self, columns: Tensor) -> Tensor:
         """Products in float32."""
-        nearest = torch.full((self.num_candidates,), torch.inf, dtype=torch.float64, device=self.device)
-        units = self._units(torch.float32)
+        return self.bounds(columns)[1]
+
+    def bounds(self, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """``Float64[U]``, twice: no candidate's distance to the nearest of ``columns`` is below, none above."""
+        low, high = torch.full((2, self.num_candidates), torch.inf, dtype=torch.float64, device=self.device)
         for some in columns.split(self._columns(torch.float32)):
             theirs = self.operand(some, torch.float32)
             for rows in torch.arange(self.num_candidates, device=self.device).split(self._rows(theirs)):
-                ours = self.operand(rows, torch.float32)
-                least, column = self._lower(ours, theirs).min(1)
-                upper = least + ours.bias + units * (ours.slack + 2 * theirs.slack[column])
-                nearest[rows] = torch.minimum(nearest[rows], upper)
-        return nearest.clamp_(min=0)
+                least, most = self._between(self.operand(rows, torch.float32), theirs)
+                low[rows], high[rows] = torch.minimum(low[rows], least), torch.minimum(high[rows], most)
+        return low, high
+
+    def between(self, rows: Tensor) -> Between:
+        """Prepare bounds of the distances of some candidates, ``Long[n]``, to the nearest of few points."""
+        ours = self.operand(rows, torch.float32)
+        return lambda columns: self._between(ours, self.operand(columns, torch.float32))
+
+    def _between(self, ours: Operand, theirs: Operand) -> tuple[Tensor, Tensor]:
+        units = self._units(torch.float32)
+        lower = self._lower(ours, theirs)
+        least, slack = lower[:, 0], theirs.slack
+        if len(slack) > 1:
+            least, column = lower.min(1)
+            slack = slack[column]
+        margin = units * ours.slack
+        middle = least + ours.bias
+        low, high = middle - margin, middle.add_(margin).add_(slack, alpha=2 * units)
+        return low.clamp_(min=0), high.clamp_(min=0)
 
     def lower_bounds(self, columns: Tensor, count: int) -> Tensor:
         """``Float64[U count]``: lower bounds of the distances to each candidate's nearest ``columns``, ascending."""
@@ -131,7 +161,7 @@ class AbstractProductSpace(AbstractSpace):
         least, column = lower.min(1)
         some = ((least <= self._threshold(ours, upper)) & (nearest > 0)).nonzero().flatten()
         # the likely nearest first: it makes the bound exact, so that mostly no other column remains
-        nearest[some] = torch.minimum(nearest[some], self._distances(rows[some], columns[column[some]]))
+        nearest[some] = torch.minimum(nearest[some], self.distances(rows[some], columns[column[some]]))
         lower[some, column[some]] = torch.inf
         threshold = self._threshold(ours, torch.minimum(upper, nearest))
         some = some[(nearest[some] > 0) & (lower[some].amin(1) <= threshold[some])]
@@ -139,7 +169,7 @@ class AbstractProductSpace(AbstractSpace):
         if theirs.left.dtype is torch.float32 and int(near.sum()) > _MANY * len(some):
             return some
         row, column = near.nonzero().unbind(1)
-        nearest.scatter_reduce_(0, some[row], self._distances(rows[some[row]], columns[column]), "amin")
+        nearest.scatter_reduce_(0, some[row], self.distances(rows[some[row]], columns[column]), "amin")
         return some[:0]
 
     def within(self, rows: Tensor) -> Within:
@@ -152,7 +182,7 @@ class AbstractProductSpace(AbstractSpace):
         def closer(member: int, distances: Tensor) -> Tensor:
             some = (lower[member] <= distances + margin).nonzero().flatten()  # compared in float64
             if len(some):
-                found = self._distances(rows[some], rows[member].expand(len(some)))
+                found = self.distances(rows[some], rows[member].expand(len(some)))
                 distances[some] = torch.minimum(distances[some], found)
             return distances
 
@@ -175,7 +205,11 @@ class AbstractProductSpace(AbstractSpace):
         return torch.nextafter(threshold, torch.full_like(threshold, torch.inf))
 
     def _units(self, dtype: torch.dtype) -> float:
-        """Error of a product, in units of the slack: W rounded terms, rounded operands, and the steps around them."""
+        """Error of a product, in units of the slack."""
+        return self._margins[dtype]
+
+    def _margin(self, dtype: torch.dtype) -> float:
+        """W rounded terms, rounded operands, and the steps around them."""
         terms = (self.width + 16) * torch.finfo(dtype).eps / 2
         return terms / (1 - terms) + (_input_rounding(self.device) if dtype is torch.float32 else 0.0)
 
@@ -187,11 +221,6 @@ class AbstractProductSpace(AbstractSpace):
         """Rows of a block: their operand, the product, and what may be open of it, take half of the limit."""
         size = theirs.left.element_size()
         return rows_per_block(self.memory_limit // 2, size * (8 * len(theirs.left) + 4 * self.width))
-
-    def _distances(self, rows: Tensor, columns: Tensor) -> Tensor:
-        size = rows_per_block(min(self.memory_limit // 4, 24 * max(_PAIR_VALUES, self.width)), 24 * max(self.width, 1))
-        parts = zip(rows.split(size), columns.split(size), strict=True)
-        return torch.cat([self._none(), *(self.exact(row, column) for row, column in parts)])
 
     def _none(self) -> Tensor:
         return torch.empty(0, dtype=torch.float64, device=self.device)

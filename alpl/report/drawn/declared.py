@@ -23,6 +23,7 @@ from alpl.report.read.paper import joined_reports
 
 DEFAULT = (
     "curves", "pseudo_labels", "classes", "class_gains", "overlap", "embedding", "informativeness", "histograms",
+    "studies",
 )  # fmt: skip
 """What a report shows that declares nothing; ``default`` in a list of figures stands for them."""
 _OWN = ("draw", "rows", "data", "join", "title", "text")

@@ -33,6 +33,10 @@ class CostPoint:
         all_seconds: of all stages of this cycle and those before.
         gain: the metric less that of cycle 0, in points (percent of a share); None where it was not measured.
         num_seeds: the seeds that finished this cycle.
+        fit_speed: images a second of this cycle's fits; None where no run noted it, as for those below.
+        predict_speed: images a second of this cycle's predictions.
+        waiting: share of the fits' time in which data were waited for.
+        gpu_bytes: the most that a fit or prediction had allocated of a GPU's memory.
     """
 
     cycle: int
@@ -46,6 +50,10 @@ class CostPoint:
     all_seconds: float | None
     gain: float | None
     num_seeds: int
+    fit_speed: float | None = None
+    predict_speed: float | None = None
+    waiting: float | None = None
+    gpu_bytes: float | None = None
 
     def a_point(self, paid: float | None) -> float | None:
         """Give what one point of gain cost: a ratio of means, as the mean of ratios has none where a seed lost.
@@ -79,6 +87,11 @@ class CostTable:
         """Whether a run counted objects."""
         return any(point.objects is not None for points in self.lines.values() for point in points)
 
+    @property
+    def has_speed(self) -> bool:
+        """Whether a run noted how fast images went through it."""
+        return any(point.fit_speed is not None for points in self.lines.values() for point in points)
+
 
 def cost_tables(tables: Sequence[WideTable]) -> list[CostTable]:
     """Give the cost of each data set that has a measured cycle."""
@@ -95,13 +108,17 @@ def cost_csv(tables: Sequence[CostTable]) -> str:
     header = ["data", "row", "cycle", "num_labeled", "images_bought", "all_images_bought", "num_labeled_objects"]
     header += ["objects_bought", "all_objects_bought", "seconds", "all_seconds", "gain"]
     header += ["images_a_point", "objects_a_point", "seconds_a_point", "seeds"]
+    speed = any(table.has_speed for table in tables)
+    header += ["fit_images_per_second", "predict_images_per_second", "waiting", "gpu_bytes"] if speed else []
     lines = []
     for table, label, point in ((t, label, p) for t in tables for label, line in t.lines.items() for p in line):
         paid = [point.images, point.images_bought, point.all_images_bought]
         paid_objects = [point.objects, point.objects_bought, point.all_objects_bought]
         each = [point.a_point(p) for p in (point.all_images_bought, point.all_objects_bought, point.all_seconds)]
         numbers = [*paid, *paid_objects, point.seconds, point.all_seconds, point.gain, *each]
-        lines.append([table.data, label, point.cycle, *(_text(value) for value in numbers), point.num_seeds])
+        noted = [point.fit_speed, point.predict_speed, point.waiting, point.gpu_bytes] if speed else []
+        told = [point.cycle, *(_text(value) for value in numbers), point.num_seeds, *(_text(value) for value in noted)]
+        lines.append([table.data, label, *told])
     return csv_text(header, lines)
 
 
@@ -131,7 +148,21 @@ def _point(runs: Sequence[RunResult], cycle: int, metric: str) -> CostPoint:
         all_seconds=_mean([sum(value for (c, _), value in each.items() if c <= cycle) for each in seconds]),
         gain=_mean(gains),
         num_seeds=len(there),
+        **_speed(there, cycle),
     )
+
+
+def _speed(runs: Sequence[RunResult], cycle: int) -> dict[str, float | None]:
+    """Average over the stages of a cycle that noted how fast images went through, over all runs."""
+    stages = [(stage, each) for run in runs for (c, stage), each in run.throughput.items() if c == cycle]
+    fits = [each for stage, each in stages if stage.startswith("fit")]
+    memory = [float(each.gpu_bytes) for _, each in stages if each.gpu_bytes is not None]
+    return {
+        "fit_speed": _mean([each.images_per_second for each in fits]),
+        "predict_speed": _mean([each.images_per_second for stage, each in stages if stage.startswith("predict")]),
+        "waiting": _mean([each.waiting for each in fits]),
+        "gpu_bytes": max(memory, default=None),
+    }
 
 
 def _bought(counts: Sequence[dict[int, int]], cycle: int) -> tuple[list[float], list[float], list[float]]:

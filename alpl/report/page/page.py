@@ -30,6 +30,7 @@ from alpl.report.judged.result import results
 from alpl.report.judged.verdict import RULE
 from alpl.report.page.acquisition_text import EXPLANATION, acquisition_title, head_of, shown
 from alpl.report.page.network_cost_text import cost_sheet
+from alpl.report.page.sheets import Sheet
 from alpl.report.read.aggregate import STAGES, Variant, seconds
 from alpl.report.read.classes import ClassTable
 from alpl.report.read.data_sets import about_data
@@ -55,6 +56,7 @@ class Contents:
         galleries: queried images; may be empty.
         costs: one for each data set with a finished cycle.
         network_costs: one for each data set on which a run measured its network.
+        measured: of earlier runs, from beside the paper's numbers, or None.
         partial: what the sweep lacks; may be empty.
         notes: what the reader must know about the report itself.
     """
@@ -69,6 +71,7 @@ class Contents:
     galleries: Sequence[GalleryPart]
     costs: Sequence[CostTable]
     network_costs: Sequence[NetworkCosts]
+    measured: Sheet | None
     partial: Sequence[str]
     notes: Sequence[str]
 
@@ -113,6 +116,7 @@ def render(table: str, contents: Contents, out: Path) -> str:
         stages=stages,
         seconds=[(variant, _seconds_per_cycle(variant, stages)) for variant in variants if not variant.is_derived],
         environment=_environment(runs),
+        measured=contents.measured,
         networks=[cost_sheet(one) for one in contents.network_costs],
         verdict_rule=RULE,
         acquisitions=[(one.data, acquisition_title(one), head_of(one), shown(one)) for one in contents.acquisitions],

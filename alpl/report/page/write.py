@@ -24,12 +24,14 @@ from alpl.report.judged.derived import derived_tables
 from alpl.report.judged.judging import with_verdicts
 from alpl.report.judged.network_cost import network_cost_csv, network_costs
 from alpl.report.page.acquisition_text import acquisition_csv, acquisition_markdown
+from alpl.report.page.measured_text import measured_sheet
 from alpl.report.page.network_cost_text import cost_sheet
 from alpl.report.page.page import Contents, render
 from alpl.report.page.sheets import paper_sheet, sheet_latex, sheet_markdown, wide_sheet
 from alpl.report.read.aggregate import Variant, group, is_named
 from alpl.report.read.classes import class_tables, classes_csv
 from alpl.report.read.data_sets import notes_on_data, told_apart
+from alpl.report.read.measured import Measured, measured_path, read_measured
 from alpl.report.read.metric_rows import with_metric_rows
 from alpl.report.read.paper import PaperTable, paper_table, unknown_keys
 from alpl.report.read.partial import gaps
@@ -66,6 +68,7 @@ def write_report(table: str, runs: Sequence[RunResult], out: Path, experiments: 
     classes = class_tables(variants, about.reference, notes)
     overlaps, costs = overlap_tables(variants, notes), cost_tables(wide_tables(variants, about.metric))
     comparisons, printed = _beside(about, lines, overlaps, experiments, notes)
+    before = _measured(about, experiments, notes)
     values = [] if about.gain_over else [one for one in comparisons if one.is_main]
     styles = line_styles(_styled(lines, tables, about.reference))
     material = Material(
@@ -89,6 +92,7 @@ def write_report(table: str, runs: Sequence[RunResult], out: Path, experiments: 
         galleries=parts,
         costs=costs,
         network_costs=network_costs(about, variants, printed),
+        measured=measured_sheet(before, printed) if before else None,
         partial=gaps(variants),
         notes=notes,
     )
@@ -124,6 +128,7 @@ def _texts(contents: Contents, variants: Sequence[Variant], overlaps: Sequence[O
     tables, partial = contents.tables, contents.partial
     sheets = [wide_sheet(one) for one in tables] + [paper_sheet(one) for one in contents.paper]
     sheets += [cost_sheet(one) for one in contents.network_costs]
+    sheets += [contents.measured] if contents.measured else []
     lacking = ["## What the sweep lacks\n\n" + "".join(f"- {sentence}\n" for sentence in partial)] if partial else []
     texts = {
         "table.csv": long_csv(variants),
@@ -186,10 +191,7 @@ def _beside(
     """Give ours beside the paper's numbers, and these; nothing where they cannot be read, which the notes then say."""
     if about.paper is None:
         return derived_tables(about, {}, variants), {}
-    if experiments is None:
-        from alpl.config.compose import EXPERIMENTS  # here: a report without a paper needs no hydra
-
-        experiments = EXPERIMENTS
+    experiments = _folder(experiments)
     try:
         found = compare(about, variants, experiments) + compare_overlaps(about, overlaps, variants, experiments)
         printed = read_printed(experiments / about.paper)
@@ -198,3 +200,22 @@ def _beside(
     except DataError as error:
         notes.append(str(error))
         return [], {}
+
+
+def _measured(about: PaperTable, experiments: Path | None, notes: list[str]) -> list[Measured]:
+    """Give what was measured before; nothing where it cannot be read, which the notes then say."""
+    if about.paper is None:
+        return []
+    try:
+        return read_measured(measured_path(_folder(experiments) / about.paper))
+    except DataError as error:
+        notes.append(str(error))
+        return []
+
+
+def _folder(experiments: Path | None) -> Path:
+    if experiments is not None:
+        return experiments
+    from alpl.config.compose import EXPERIMENTS  # here: a report without a paper needs no hydra
+
+    return EXPERIMENTS

@@ -159,11 +159,12 @@ def joined_reports(reports: Sequence[Mapping[str, Any]]) -> PaperTable:
     """Join the ``report`` nodes of configs; one further down the list overrides.
 
     Raises:
-        DataError: ``columns`` is a text other than ``cycles``, or ``split``, ``metrics``, ``cost`` or ``overlap`` has
-            other entries than its own.
+        DataError: an entry is of another kind, ``columns`` is a text other than ``cycles``, or ``split``, ``metrics``,
+            ``cost`` or ``overlap`` has other entries than its own.
     """
     joined: dict[str, Any] = {}
     for report in reports:
+        _check_kinds(report)
         columns = report.get("columns") or {}
         joined["by_cycle"] = columns == CYCLES
         if isinstance(columns, str) and columns != CYCLES:
@@ -198,6 +199,29 @@ def unknown_keys(runs: Iterable[RunResult]) -> list[str]:
     """Name the keys of the runs' reports that mean nothing."""
     known = {each.name for each in fields(PaperTable)} - {"by_cycle", "by_setting"}
     return sorted({str(key) for run in runs for key in run.report or {}} - known)
+
+
+def _check_kinds(report: Any) -> None:
+    """Make sure that entries are of the kind that they are read as.
+
+    Raises:
+        DataError: the first that is not.
+    """
+    if not isinstance(report, Mapping):
+        raise DataError(f"report must map its keys to values (see alpl/report/read/paper.py), got {report!r}")
+    for name in ("rows", "missing", "gain_over", "columns", "cycles"):
+        given = report.get(name)
+        if given is not None and not isinstance(given, Mapping) and not (name == "columns" and isinstance(given, str)):
+            raise DataError(f"report.{name} must be a mapping, got {given!r}")
+    if not all(str(cycle).isdecimal() for cycle in report.get("cycles") or ()):
+        raise DataError(f"report.cycles must map numbers of cycles to columns, got {report['cycles']!r}")
+    if not isinstance(report.get("unprinted") or [], (list, tuple)):
+        raise DataError(f"report.unprinted must be a list of rows, got {report['unprinted']!r}")
+    for name, kind in (("scale", float), ("tolerance", float), ("paper_seeds", int)):
+        try:
+            kind(report.get(name) or 1)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"report.{name} must be a number, got {report[name]!r}") from error
 
 
 def _split(given: Any, name: str) -> Split | None:
