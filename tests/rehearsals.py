@@ -29,6 +29,7 @@ def shown_by(needs: Need, num_classes: int, *, is_detection: bool, width: int = 
         features=torch.zeros(len(row), width) if Need.FEATURES in needs else None,
         image_features=torch.zeros(2, width) if Need.IMAGE_FEATURES in needs else None,
         views=views if needs & (Need.VIEWS | Need.FLIP) else None,
+        logits=torch.zeros(len(row), num_classes) if Need.LOGITS in needs else None,
         predicted_loss=torch.zeros(2) if Need.PREDICTED_LOSS in needs else None,
         uncertainties=torch.zeros(len(row), len(UNCERTAINTIES)) if Need.UNCERTAINTIES in needs else None,
     )

@@ -98,13 +98,14 @@ def best_radius(points, centers, budget, num_outliers):
     """The robust core-set by trying every choice."""
     if num_outliers >= len(points):
         return 0.0
-    best = torch.inf
-    for choice in itertools.combinations(range(len(points)), budget):
-        covered_by = torch.cat([centers, points[list(choice)]]).double()
-        if len(covered_by):
-            pairs = (points.double()[:, None] - covered_by).square().sum(2).sqrt()
-            best = min(best, sorted(pairs.min(1).values.tolist())[len(points) - 1 - num_outliers])
-    return float(best)
+    pairs = (points.double()[:, None] - torch.cat([centers, points]).double()).square().sum(2).sqrt().tolist()
+    best = float("inf")
+    for choice in itertools.combinations(range(len(centers), len(centers) + len(points)), budget):
+        covered_by = [*range(len(centers)), *choice]
+        if covered_by:
+            radii = sorted(min(distances[column] for column in covered_by) for distances in pairs)
+            best = min(best, radii[len(points) - 1 - num_outliers])
+    return best
 
 
 def nearest_of_each_cluster(points, centers):

@@ -97,3 +97,12 @@ def test_missing_weights_are_named(tmp_path) -> None:
     config = composed("data=voc0712", f"paths.data={tmp_path}")
     with pytest.raises(Exception, match=r"vgg16_reducedfc\.pth"):
         hydra.utils.instantiate(config.model, num_classes=20)
+
+
+def test_kitti_is_measured_as_coco_with_its_own_measure_beside_it() -> None:
+    config = composed("data=kitti")
+    check_config(config)
+    assert config.model.metric._target_ == "alpl.metrics.coco_beside_kitti.COCOBesideKITTI"
+    assert config.data.source.classes == "evaluated" and config.schedule.cycles == 6
+    metric = hydra.utils.instantiate(config.model.metric)(num_classes=3)
+    assert metric.kitti.iou_threshs == [0.7, 0.5, 0.5]

@@ -30,7 +30,10 @@ def rows_of(path: Path) -> list[dict[str, str]]:
     "model",
     [
         "ssd_tiny",
-        *(pytest.param(f"{name}_tiny", marks=pytest.mark.slow) for name in ("retinanet", "fcos", "faster_rcnn")),
+        *(
+            pytest.param(f"{name}_tiny", marks=pytest.mark.slow)
+            for name in ("retinanet", "fcos", "faster_rcnn", "atss")
+        ),
     ],
 )
 def test_every_detector_can_be_asked(tmp_path: Path, model: str) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from itertools import chain
 from pathlib import Path
 from threading import Timer
@@ -15,6 +16,7 @@ from unittest import mock
 import pytest
 import wandb
 from command import TINY, alpl
+from forked import Forked
 from PIL import Image
 from test_resume import only_run
 
@@ -162,10 +164,11 @@ def test_a_killed_run_logs_every_point_once(tmp_path: Path) -> None:
     """Fits that begin anew (there is no checkpoint) come by epochs that wandb's files hold already."""
     epochs, kills = 100, 2
     overrides = ["logger=wandb", "acquisition=margin", f"trainer.max_epochs={epochs}", "schedule.cycles=1"]
-    command = [sys.executable, str(KILL_ONCE_LOGGED), str(kills), "--", f"paths.runs={tmp_path}", *overrides]
-    done = subprocess.run([*command, "checkpoint_every_s=600"], capture_output=True, text=True, timeout=570)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == [signal.SIGKILL] * kills + [0]
+    command = [str(KILL_ONCE_LOGGED), str(kills), "--", f"paths.runs={tmp_path}", *overrides]
+    process = Forked(*command, "checkpoint_every_s=600")
+    out, err = process.communicate(timeout=570)
+    assert process.returncode == 0, out + err
+    assert json.loads(out.splitlines()[-1]) == [signal.SIGKILL] * kills + [0]
     run = only_run(tmp_path)
     rows = history(run)
     steps = [[row["_step"] for row in history_of([*read_records(piece)])] for piece in pieces(run)]
@@ -266,6 +269,28 @@ def test_reading_stops_where_a_kill_broke_the_file_off(tmp_path: Path) -> None:
     flipped[len(data) // 2] ^= 1
     file.write_bytes(flipped)
     assert len(list(read_records(file))) <= len(part)
+
+
+def test_broken_pieces_stop_no_run(tmp_path: Path) -> None:
+    record, kind = b"\xff\xff", b"\x01"  # a checksum that is right, of what is no record
+    chunk = (
+        zlib.crc32(record, zlib.crc32(kind)).to_bytes(4, "little") + len(record).to_bytes(2, "little") + kind + record
+    )
+    for number, data in enumerate((b"", b"x" * 5, bytes(7) + chunk)):
+        write_bytes(tmp_path / "wandb" / f"offline-run-{number}-one" / "run-one.wandb", data)
+    (tmp_path / "wandb" / "offline-run-3-one" / "run-one.wandb").mkdir(parents=True)
+    found = OfflinePieces(tmp_path, "one", patience_s=0)
+    assert len(found.files) == 4 and found.next_step() == 0
+    for told in (b"", b"\xff", b"9" * 5000):
+        write_bytes(tmp_path / "wandb" / "told-one.txt", told)
+        assert found.next_step() == 0
+    found.note(3)
+    assert OfflinePieces(tmp_path, "one")._told() == 3
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
 
 
 @pytest.mark.slow

@@ -40,13 +40,24 @@ def test_a_folder_in_coco_format_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_folders_are_two_runs(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        root = make_coco(tmp_path / name)
-        result = alpl(tmp_path / "runs", *coco_folder(root), *SMALL, "trainer.max_steps=1", "data.batch_size=2")
-        assert result.status == 0, result.err
-        assert "finished already" not in result.out + result.err
-    assert len(result.run_folders()) == 2
+def test_a_folder_that_moves_is_the_same_run_and_other_data_want_a_name(tmp_path: Path) -> None:
+    def run(root: Path, *overrides: str) -> Result:
+        small = ("trainer.max_steps=1", "data.batch_size=2")
+        return alpl(tmp_path / "runs", *coco_folder(root), *SMALL, *small, *overrides)
+
+    root = make_coco(tmp_path / "one")
+    result = run(root)
+    assert result.status == 0, result.err
+    moved = root.rename(tmp_path / "two")
+    result = run(moved)
+    assert result.status == 0 and "finished already" in result.out + result.err
+    file = annotation_file(moved, "train2017")
+    content = json.loads(file.read_text())
+    content["annotations"].append(dict(content["annotations"][0], id=200))
+    file.write_text(json.dumps(content))
+    refused = run(moved)
+    assert refused.status == 2 and "training annotations differ" in refused.err and "data.name=NAME" in refused.err
+    assert run(moved, "data.name=more").status == 0 and len(result.run_folders()) == 2
 
 
 def test_bad_boxes_of_a_folder_are_named_before_training(tmp_path: Path) -> None:

@@ -3,13 +3,11 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
+from forked import Forked
 
 from alpl.runs.run_folder import RunFolder
 
@@ -31,11 +29,23 @@ def contents(run: Path) -> dict[str, bytes]:
     }
 
 
+_undisturbed: dict[tuple[str, ...], dict[str, int]] = {}  # files and checkpoints of runs, by their overrides
+
+
 def harness(runs: Path, kills: int, mean_s: float, *overrides: str, seed: int = 0) -> dict[str, int]:
-    command = [sys.executable, str(HARNESS), str(seed), str(kills), str(mean_s), "--", f"paths.runs={runs}", *overrides]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=570)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    """Run it, killed so often (at most), on the mean each so many seconds of an undisturbed run.
+
+    Where it is killed is counted in what an undisturbed run does: with ``kills=0``, first.
+    """
+    counts = _undisturbed[overrides] if kills else {"files": 0, "checkpoints": 0}
+    numbers = (seed, kills, mean_s, counts["files"], counts["checkpoints"])
+    process = Forked(str(HARNESS), *map(str, numbers), "--", f"paths.runs={runs}", *overrides)
+    out, err = process.communicate(timeout=570)
+    assert process.returncode == 0, out + err
+    outcome: dict[str, int] = json.loads(out.splitlines()[-1])
+    if not kills:
+        _undisturbed[overrides] = outcome
+    return outcome
 
 
 def only_run(runs: Path) -> Path:
@@ -79,12 +89,7 @@ def test_the_same_command_again_does_nothing(tmp_path: Path) -> None:
 def test_a_signal_is_no_success(tmp_path: Path, number: signal.Signals) -> None:
     """A job that a cluster stops must not look finished; the same command goes on."""
     overrides = [*RUN, f"paths.runs={tmp_path}", "trainer.max_epochs=400", "schedule.cycles=0"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "alpl", *overrides],
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a background job's children ignore it
-    )
+    process = Forked("-m", "alpl", *overrides)
     for _ in range(600):
         if list(tmp_path.rglob("fit_0.ckpt")):
             break

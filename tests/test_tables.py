@@ -69,50 +69,43 @@ def test_the_page_is_up_to_date_and_claims_nothing_that_is_not_so() -> None:
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """A folder with a table of the thesis to spoil: two rows are swept on two data sets, four are missing."""
-    folder = tmp_path / "thesis"
+    """A folder with a table of NORIS to spoil: five rows are swept, one is missing."""
+    folder = tmp_path / "noris"
     folder.mkdir()
     for suffix in ("yaml", "paper.csv"):
-        shutil.copy(EXPERIMENTS / "thesis" / f"table5_1.{suffix}", folder)
+        shutil.copy(EXPERIMENTS / "noris" / f"table5.{suffix}", folder)
     return tmp_path
 
 
 def spoil(root: Path, suffix: str, old: str, new: str) -> tuple[str, ...]:
-    path = root / "thesis" / f"table5_1.{suffix}"
+    path = root / "noris" / f"table5.{suffix}"
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
-    return table_status("thesis/table5_1", root).faults
+    return table_status("noris/table5", root).faults
 
 
 def test_a_table_that_is_right_has_no_fault(table: Path) -> None:
-    one = table_status("thesis/table5_1", table)
-    assert one.faults == () and one.num_runs == 18 and one.trial == "smoke_digits"
-    assert [row.name for row in one.rows if row.methods] == [
-        "AL w/o self-training Entropy", "AL w/o self-training KCenterGreedy",
-    ]  # fmt: skip
-    assert one.rows[1].methods == ("kcenter",) and "SimSiam" in one.rows[2].reason
-    assert one.compared == ("CIFAR10", "CIFAR100") and one.left_out == ()
+    one = table_status("noris/table5", table)
+    assert one.faults == () and one.num_runs == 15 and one.trial == "smoke_centernet"
+    assert [row.name for row in one.rows if not row.methods] == ["CALD"]
+    assert one.rows[0].methods == ("random",) and "CALD" in next(row.reason for row in one.rows if row.name == "CALD")
+    assert one.compared == ("40%", "50%", "60%", "70%", "80%", "90%") and one.left_out == ()
 
 
 @pytest.mark.parametrize(
     ("suffix", "old", "new", "fault"),
     [
-        ("paper.csv", "0.895", "0.895,\nNew,CIFAR10,1", "row New can neither be run nor is it said why not"),
-        ("yaml", "  missing:\n", "  missing:\n    AL w/o self-training Entropy: not there yet\n",
-         "row AL w/o self-training Entropy is said to be missing and is swept"),
-        ("yaml", "    AL + self-training VAAL:", "    VAAL:", "VAAL is named and is no printed row"),
-        ("yaml", "entropy: AL w/o", "entropy: AL without",
-         "AL without self-training Entropy is named and is no printed row"),
-        ("yaml", "    kcenter: AL w/o self-training KCenterGreedy\n", "",
-         "the sweep's method kcenter is no row of the table"),
-        ("yaml", "  unprinted: [random]", "  unprinted: [oracle]", "the sweep's method random is no row of the table"),
-        ("yaml", "cifar10: CIFAR10,", "cifar10: CIFAR-10,",
-         "its experiment names a column that is not printed: CIFAR-10"),
-        ("yaml", "  missing:\n", "  gain_over: {entropy: margin}\n  missing:\n",
-         "margin, which entropy is told against, is not swept"),
-        ("yaml", "table: thesis/table5_1", "table: thesis/table5_2",
-         "its experiment is of another table: thesis/table5_2, thesis/table5_1.paper.csv"),
+        ("paper.csv", "90%,72.40,", "90%,72.40,\nNew,40%,1,", "row New can neither be run nor is it said why not"),
+        ("yaml", "  missing:\n", "  missing:\n    DBAL: not yet\n", "row DBAL is said to be missing and is swept"),
+        ("yaml", "    CALD:", "    COLD:", "COLD is named and is no printed row"),
+        ("yaml", "cdal: CDAL", "cdal: CDAL-CS", "CDAL-CS is named and is no printed row"),
+        ("yaml", "    cdal: CDAL\n", "    core_set: CDAL\n", "the sweep's method cdal is no row of the table"),
+        ("yaml", "{1: 40%,", "{1: 41%,", "its experiment names a column that is not printed: 41%"),
+        ("yaml", "  missing:\n", "  gain_over: {cdal: margin}\n  missing:\n",
+         "margin, which cdal is told against, is not swept"),
+        ("yaml", "table: noris/table5", "table: noris/table3",
+         "its experiment is of another table: noris/table3, noris/table5.paper.csv"),
     ],
 )  # fmt: skip
 @pytest.mark.slow
@@ -129,30 +122,25 @@ def test_a_run_that_does_not_compose_is_a_fault() -> None:
 
 
 def test_reasons_of_a_table_without_an_experiment(table: Path) -> None:
-    (table / "thesis" / "table5_1.yaml").unlink()
-    assert (
-        "row AL + self-training VAAL can neither be run nor is it said why not"
-        in table_status("thesis/table5_1", table).faults
-    )
-    reasons = table / "thesis" / "missing.csv"
-    reasons.write_text(
-        'table,row,reason\ntable5_1,*,"too, early"\ntable5_1,AL + self-training VAAL,no VAAL\ntable9,x,y\n'
-    )
-    one = table_status("thesis/table5_1", table)
+    (table / "noris" / "table5.yaml").unlink()
+    assert "row CALD can neither be run nor is it said why not" in table_status("noris/table5", table).faults
+    reasons = table / "noris" / "missing.csv"
+    reasons.write_text('table,row,reason\ntable5,*,"too, early"\ntable5,CALD,no CALD\ntable9,x,y\n')
+    one = table_status("noris/table5", table)
     assert one.faults == () and one.num_runs == 0 and one.num_runnable == 0
-    assert [row.reason for row in one.rows] == ["too, early"] * 4 + ["no VAAL", "too, early"]
-    reasons.write_text("table,row,reason\ntable5_1,VAAL,no VAAL\n")
-    assert "VAAL is named and is no printed row" in table_status("thesis/table5_1", table).faults
+    assert [row.reason for row in one.rows] == ["too, early"] * 4 + ["no CALD", "too, early"]
+    reasons.write_text("table,row,reason\ntable5,COLD,no CALD\n")
+    assert "COLD is named and is no printed row" in table_status("noris/table5", table).faults
 
 
 @pytest.mark.slow
 def test_reasons_beside_an_experiment_are_a_fault(table: Path) -> None:
-    reasons = table / "thesis" / "missing.csv"
-    reasons.write_text("table,row,reason\ntable5_1,*,no\n")
-    assert any("its reasons stand there" in fault for fault in table_status("thesis/table5_1", table).faults)
-    reasons.write_text("table,reason\ntable5_1,no\n")
+    reasons = table / "noris" / "missing.csv"
+    reasons.write_text("table,row,reason\ntable5,*,no\n")
+    assert any("its reasons stand there" in fault for fault in table_status("noris/table5", table).faults)
+    reasons.write_text("table,reason\ntable5,no\n")
     with pytest.raises(DataError, match="must have the columns table,row,reason"):
-        missing_rows(table, "thesis/table5_1")
+        missing_rows(table, "noris/table5")
 
 
 # --- the page
@@ -160,7 +148,7 @@ def test_reasons_beside_an_experiment_are_a_fault(table: Path) -> None:
 
 MADE_UP = [
     TableStatus("a/table1", (RowStatus("X|Y", ("x", "y")), RowStatus("Z", (), "no z")), ("c",), ("d",), 6, "smoke", ()),
-    TableStatus("a/table2_1", (RowStatus("W", (), "no w"),), (), ("c",), 0, "", ("a fault",)),
+    TableStatus("a/table5_1", (RowStatus("W", (), "no w"),), (), ("c",), 0, "", ("a fault",)),
 ]
 
 
@@ -168,7 +156,7 @@ def test_the_page_says_it_all() -> None:
     page = markdown(MADE_UP).splitlines()
     assert "2 tables, 1 of them with an experiment; 1 of 3 rows can be run, 2 are missing." in page
     assert "| [a/table1](#atable1) | 1 of 2 | 6 | 1 of 2 |" in page
-    assert "| [a/table2_1](#atable2_1) | 0 of 1 |  | none |" in page
+    assert "| [a/table5_1](#atable5_1) | 0 of 1 |  | none |" in page
     assert "`alpl +experiment=a/table1`, a trial: `alpl +experiment=a/table1 scale=smoke seed=0`" in page
     assert "Compared: c. Left out: d." in page
     assert "| X\\|Y | `method=x`, `method=y` |" in page and "| Z | missing: no z |" in page
@@ -179,7 +167,7 @@ def test_the_terminal_says_the_same_in_short() -> None:
     lines = terminal(MADE_UP).splitlines()
     assert lines[0] == "a/table1     1 of  2 rows  alpl +experiment=a/table1"
     assert [line.strip() for line in lines[1:]] == [
-        "missing: Z: no z", "a/table2_1   0 of  1 rows  no experiment yet", "all rows missing: no w", "fault: a fault",
+        "missing: Z: no z", "a/table5_1   0 of  1 rows  no experiment yet", "all rows missing: no w", "fault: a fault",
         totals(MADE_UP),
     ]  # fmt: skip
 
@@ -187,12 +175,12 @@ def test_the_terminal_says_the_same_in_short() -> None:
 @pytest.mark.slow
 def test_the_command_writes_and_checks_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.md"
-    cli(["noris/table1", "--write", str(page)])
-    assert capsys.readouterr().out.startswith("noris/table1   0 of  4 rows  no experiment yet\n")
-    cli(["noris/table1", "--check", str(page)])
+    cli(["thesis/table2_2", "--write", str(page)])
+    assert capsys.readouterr().out.startswith("thesis/table2_2   0 of  9 rows  no experiment yet\n")
+    cli(["thesis/table2_2", "--check", str(page)])
     page.write_text(page.read_text() + "more\n")
     with pytest.raises(SystemExit, match="1"):
-        cli(["noris/table1", "--check", str(page)])
+        cli(["thesis/table2_2", "--check", str(page)])
     assert f"{page} is out of date: alpl-tables --write {page}" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         cli(["nori"])

@@ -70,6 +70,12 @@ def test_bad_weights_are_named(weight):
             make()
 
 
+@pytest.mark.parametrize("gap", [-1e-4, float("inf"), float("nan")])
+def test_bad_gaps_are_named(gap):
+    with pytest.raises(ConfigError, match=r"acquisition\.gap must be finite and >= 0, got"):
+        ClassBalanced(Entropy(), gap=gap)
+
+
 def test_a_set_method_has_no_utilities():
     with pytest.raises(ConfigError, match=r"acquisition\.ranking must give each image a utility, got KCenter"):
         ClassBalanced(KCenter())

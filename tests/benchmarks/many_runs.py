@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 
 from alpl.commands.status import status_of
-from alpl.machine.files import read_json, sha256_of, write_json, write_text
+from alpl.machine.files import read_json, read_sealed, sealed, sha256_of, write_json, write_sealed, write_text
+from alpl.runs.journal import read_journal
 from alpl.runs.run_folder import content_key, metrics_table
 
 ROOT = Path(__file__).parents[2]
@@ -79,23 +80,23 @@ def make_runs(sweep: list[str], place: Path) -> None:
 def copy_run(model: Path, folder: Path, row: str, rate: float, seed: int) -> None:
     """Copy a finished run as that of another row and seed."""
     shutil.copytree(model, folder, ignore=shutil.ignore_patterns("*.pt", "lock"))
-    about = read_json(folder / "run.json")
+    about = read_sealed(folder / "run.json")
     config: dict[str, Any] = about["config"]
     config["acquisition"] = {"_target_": row}
     config["model"]["optimizer"]["lr"], config["seed"] = rate, seed
     config["data"]["seed"] = config["schedule"]["initial"]["seed"] = seed
     about |= {"row": row, "seed": seed, "key": folder.name.rpartition("-")[2]}
     about["variant"] = content_key({"row": row, "rate": rate})
-    write_json(folder / "run.json", about)
+    write_sealed(folder / "run.json", about)
     quality = ACQUISITIONS.index(row) / 200 - 5 * (rate - 0.05) ** 2
     for cycle in range(about["num_cycles"]):
         change_cycle(folder / f"cycle_{cycle:02d}", np.random.default_rng([seed, cycle, *row.encode()]), quality)
     write_text(folder / "metrics.csv", metrics_table(folder, about["num_cycles"]))
-    entries = [json.loads(line) for line in (folder / "journal.jsonl").read_text(encoding="utf-8").splitlines()]
+    entries = read_journal(folder / "journal.jsonl")
     for entry in entries:
         names = [name for name in entry.get("files", ()) if (folder / name).exists()]
         entry["files"] = {name: sha256_of(folder / name) for name in names}
-    write_text(folder / "journal.jsonl", "".join(json.dumps(entry) + "\n" for entry in entries))
+    write_text(folder / "journal.jsonl", "".join(json.dumps(sealed(entry)) + "\n" for entry in entries))
 
 
 def change_cycle(folder: Path, random: np.random.Generator, quality: float) -> None:

@@ -1,4 +1,4 @@
-"""The selection core: k-center, core-set, CDAL, DBAL and BADGE beside their obvious versions and peers.
+"""The selection core: k-center, core-set, CDAL, DBAL and BADGE beside their obvious versions and peers; small cases.
 
     python tests/benchmarks/selection.py [--quick] [--device cuda] [--only k-center] [--skip-others]
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from typing import TypeAlias
 
@@ -22,10 +23,14 @@ from torch import Tensor
 
 from alpl.predictions import Posterior, Predictions
 from alpl.selection.badge import badge
+from alpl.selection.balance_dual import raise_dual
 from alpl.selection.cdal import ClassContexts
+from alpl.selection.class_balance import balanced_choice, class_targets
 from alpl.selection.core_set import CoreSet, core_set
 from alpl.selection.dbal import diverse_mini_batch
-from alpl.selection.kcenter import kcenter_greedy, kcenter_greedy_by
+from alpl.selection.image_distance import FeatureDistance
+from alpl.selection.kcenter import Metric, kcenter_greedy, kcenter_greedy_by
+from alpl.selection.noris import noris
 
 Make: TypeAlias = Callable[[int, int], Tensor]
 Sizes: TypeAlias = tuple[int, int, int, int]
@@ -137,6 +142,60 @@ def badge_loop(features: Tensor, probs: Tensor, budget: int) -> Tensor:
         nearest = torch.minimum(nearest, distances) if step else distances
         nearest[pick] = 0.0
     return picks
+
+
+def badge_factors(features: Tensor, probs: Tensor, budget: int) -> Tensor:
+    """Norms once, then one product of errors and one of features for each pick: the fastest plain loop there is."""
+    errors = probs.clone()
+    errors[torch.arange(len(probs)), probs.argmax(1)] -= 1
+    norms = errors.square().sum(1) * features.square().sum(1)
+    nearest = torch.ones(len(features), device=features.device)
+    picks = torch.empty(budget, dtype=torch.long)
+    for step in range(budget):
+        picks[step] = pick = int(torch.multinomial(nearest, 1))
+        products = (errors @ errors[pick]).mul_(features @ features[pick])
+        distances = (norms + norms[pick]).sub_(products, alpha=2).clamp_(min=0)
+        nearest = torch.minimum(nearest, distances) if step else distances
+        nearest[pick] = 0.0
+    return picks
+
+
+def kl_products(probs: Tensor, centers: Tensor, budget: int) -> Tensor:
+    """The symmetric divergence by products: two of a matrix and a vector for each pick."""
+    logs, others = probs.log(), centers.log()
+    own = (probs * logs).sum(1)
+    cross = probs @ others.T + logs @ centers.T
+    nearest = (own[:, None] + (centers * others).sum(1) - cross).amin(1) / 2
+    picks = torch.empty(budget, dtype=torch.long)
+    for step in range(budget):
+        picks[step] = pick = int(nearest.argmax())
+        nearest = torch.minimum(nearest, (own + own[pick] - probs @ logs[pick] - logs @ probs[pick]) / 2)
+        nearest[pick] = -1.0
+    return picks
+
+
+def noris_matrix(information: Tensor, features: Tensor, budget: int) -> Tensor:
+    """Algorithm 1 with the whole matrix of similarities, in float32."""
+    distances = torch.cdist(features, features)
+    similarity = (distances / (0.5 * distances.max())).square_().mul_(-torch.pi).exp_()
+    values, free = information.clone(), torch.ones_like(information, dtype=torch.bool)
+    picks = torch.empty(budget, dtype=torch.long)
+    for step in range(budget):
+        picks[step] = pick = int(torch.where(free, values, -torch.inf).argmax())
+        free[pick] = False
+        values = values - similarity[pick] * values[pick]
+    return picks
+
+
+def dbal_faiss(features: Tensor, weights: Tensor, budget: int) -> object:
+    """Weighted k-means by faiss, as many iterations, and the point nearest to each center."""
+    import faiss
+
+    points = features[weights.argsort(descending=True)[: 10 * budget]].numpy()
+    mass = weights.sort(descending=True).values[: 10 * budget].numpy()
+    model = faiss.Kmeans(points.shape[1], budget, niter=20, seed=0, min_points_per_centroid=1)
+    model.train(points, weights=mass)
+    return faiss.knn(model.centroids, points, 1)
 
 
 def dbal_scikit_learn(features: Tensor, weights: Tensor, budget: int) -> list[int]:
@@ -300,7 +359,60 @@ def cdal_cases(device: str, quick: bool) -> Iterator[Case]:
     yield Case("cdal, class", f"N {few} x 10, C 20, L {few // 10}, b {few // 20}", by_class)
 
 
-GROUPS = (kcenter_cases, core_set_cases, cluster_cases, cdal_cases, growth_cases)
+def small_cases(device: str, quick: bool) -> Iterator[Case]:
+    """Small pools beside the plain loops that are the fastest there; they take turns in one process."""
+
+    def kcenter(metric: Metric) -> Work:
+        features = spread(2000, 512).to(device)
+        given = torch.nn.functional.normalize(features) if metric == "cosine" else features
+        rest, centers = given[200:], given[:200]
+        return Work(
+            lambda: kcenter_greedy(features[200:], features[:200], 100, metric=metric),
+            lambda: kcenter_loop(rest, centers, 100),
+        )
+
+    def kl() -> Work:
+        probs = (2 * spread(2000, 100)).softmax(1).to(device)
+        given = (probs[200:], probs[:200], 100)
+        return Work(lambda: kcenter_greedy(*given, metric="symmetric_kl"), lambda: kl_products(*given))
+
+    def gradients(number: int, classes: int, picks: int) -> Work:
+        features, probs = spread(number, 64).to(device), (2 * spread(number, classes)).softmax(1).to(device)
+        draw = lambda: badge(features, probs, picks, torch.Generator().manual_seed(0))  # noqa: E731
+        return Work(draw, lambda: badge_factors(features, probs, picks))
+
+    def redundancy(number: int) -> Work:
+        features, known = spread(number, 512).to(device), spread(number, 1)[:, 0].abs().to(device)
+        return Work(lambda: noris(known, FeatureDistance(features), 100), lambda: noris_matrix(known, features, 100))
+
+    def clusters() -> Work:
+        features, weights = network_like(10_000, 64), spread(10_000, 1)[:, 0].abs()
+        peers = {"faiss": lambda: dbal_faiss(features, weights, 100)} if importlib.util.find_spec("faiss") else {}
+        return Work(lambda: diverse_mini_batch(features, weights, 100, prefilter=10.0, seed=0), peers=peers)
+
+    def balance(number: int, picks: int) -> Work:
+        probs = (2 * spread(number, 100)).softmax(1).double().to(device)
+        cost, targets = torch.xlogy(probs, probs).sum(1), class_targets(torch.full((100,), 50, device=device), picks)
+        given = (cost, probs, targets, 2.0, picks)
+        ours = lambda: f"gap {100 * balanced_choice(*given).gap:.3f} %"  # noqa: E731
+        return Work(ours, lambda: raise_dual(*given, 600))
+
+    yield Case("small, k-center", "N 2000, F 512, L 200, b 100", lambda: kcenter("euclidean"), together=True)
+    yield Case("small, k-center cosine", "N 2000, F 512, L 200, b 100", lambda: kcenter("cosine"), together=True)
+    yield Case("small, cdal, image", "N 2000, C 100, L 200, b 100", kl, together=True)
+    sizes = ((5000, 10, 250), (20_000, 100, 500), (50_000, 10, 1000))
+    for number, classes, picks in sizes[:1] if quick else sizes:
+        size = f"N {number}, F 64, C {classes}, b {picks}"
+        yield Case("small, badge", size, partial(gradients, number, classes, picks), together=True)
+    for number in (2000,) if quick else (2000, 10_000):
+        yield Case("small, noris sum", f"N {number}, F 512, b 100", partial(redundancy, number), together=True)
+    yield Case("small, dbal", "N 10000, F 64, b 100, beta 10", clusters, together=True)
+    for number, picks in ((1000, 100),) if quick else ((1000, 100), (10_000, 500)):
+        size = f"N {number}, C 100, b {picks}"
+        yield Case("small, class balance (obvious: the dual)", size, partial(balance, number, picks), together=True)
+
+
+GROUPS = (kcenter_cases, core_set_cases, cluster_cases, cdal_cases, growth_cases, small_cases)
 """A new method is a new line here."""
 
 

@@ -57,12 +57,14 @@ class Case:
         size: in words.
         prepare: makes the inputs, in the process that measures.
         grows: whether the note compares the seconds with those of the row above.
+        together: whether the versions take turns in one process, so that what else runs there slows all of them alike.
     """
 
     task: str
     size: str
     prepare: Callable[[], Work]
     grows: bool = False
+    together: bool = False
 
 
 class Measured(NamedTuple):
@@ -96,7 +98,7 @@ def print_table(cases: Iterable[Case], chosen: argparse.Namespace) -> None:
     above = 0.0
     for case in cases:
         if chosen.only in case.task:
-            above = _measure_row(case, chosen, above)
+            above = _measure_together(case, chosen) if case.together else _measure_row(case, chosen, above)
 
 
 def _measure_row(case: Case, chosen: argparse.Namespace, above: float) -> float:
@@ -119,6 +121,31 @@ def _measure_row(case: Case, chosen: argparse.Namespace, above: float) -> float:
     row = (case.task, case.size, f"{ours.seconds:.2f}", f"{ours.peak:.0f}", obvious, ", ".join(peers), "; ".join(notes))
     _print_row(row)
     return ours.seconds
+
+
+def _measure_together(case: Case, chosen: argparse.Namespace) -> float:
+    """The row of versions that take turns; without a peak, which they would share."""
+
+    def measure() -> tuple[dict[str, float], str]:
+        work, clock = case.prepare(), time.process_time if chosen.processor_time else time.perf_counter
+        versions = {"ours": work.ours, "obvious": work.obvious} | ({} if chosen.skip_others else work.peers)
+        runs = {name: run for name, run in versions.items() if run and not (chosen.skip_others and name == "obvious")}
+        found = [
+            {name: _once(run, chosen.device, clock) for name, run in runs.items()} for _ in range(chosen.turns + 1)
+        ]
+        # the first turn loads libraries
+        return {name: min(turn[name][0] for turn in found[1:]) for name in runs}, found[0]["ours"][2]
+
+    answer = _run(measure, chosen)
+    assert isinstance(answer, tuple)
+    seconds, said = answer
+    ratios = {name: f"{value / seconds['ours']:.1f}" for name, value in seconds.items()}
+    peers = ", ".join(ratios[name] for name in ratios if name not in ("ours", "obvious"))
+    notes = "; ".join(
+        [said] * bool(said) + [f"{name} {value:.3g} s" for name, value in seconds.items() if name != "ours"]
+    )
+    _print_row((case.task, case.size, f"{seconds['ours']:.3f}", "", ratios.get("obvious", ""), peers, notes))
+    return seconds["ours"]
 
 
 def _print_row(cells: Iterable[str]) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from alpl.callbacks.epoch_seed import EpochSeed
 from alpl.callbacks.prediction_tracker import HISTORY, POSTERIORS, PredictionTracker, append_row
@@ -202,9 +203,48 @@ def test_the_cost_is_one_pass_over_the_pool(tmp_path, every):
     assert passes.count(False) == EPOCHS // every * 4  # 1168 images in batches of 300
 
 
+class Leaving(TorchDispatchMode):
+    """Counts what would make the CPU wait for a GPU: values that are read, and copies to the CPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.waits = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket._qualified_op_name
+        self.waits += name in ("aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero")
+        return function(*args, **(kwargs or {}))
+
+
+def test_the_device_is_waited_for_once_an_epoch(tmp_path, monkeypatch):
+    copies, leaving = [], Leaving()
+    cpu = torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda self: copies.append(self.numel()) or cpu(self))
+    tracker, module, view = PredictionTracker(posterior=True), _module(), _view(eval_batch_size=100)
+    record, predict, seen = tracker.on_train_epoch_end, module.predict_batch, []
+
+    def watched(batch, needs):
+        with leaving:
+            return predict(batch, needs)
+
+    def counted(trainer, pl_module):
+        copies.clear()
+        record(trainer, pl_module)
+        seen.append(list(copies))
+
+    module.predict_batch, tracker.on_train_epoch_end = watched, counted
+    _fit(tmp_path, module, view, tracker)
+    unlabeled = len(view.pool.unlabeled)
+    assert unlabeled > 1000 and seen == [[unlabeled, 10 * unlabeled]] * EPOCHS and leaving.waits == 0
+    with leaving:
+        assert torch.ones(1).item() == 1.0
+    assert leaving.waits == 1
+
+
 def test_it_predicts_in_the_precision_of_the_trainer(tmp_path):
     view, module, kinds = _view(), _module(), set()
-    module.network.head.register_forward_hook(lambda layer, inputs, output: kinds.add((layer.training, output.dtype)))
+    conv = next(layer for layer in module.network.modules() if isinstance(layer, torch.nn.Conv2d))
+    conv.register_forward_hook(lambda layer, inputs, output: kinds.add((layer.training, output.dtype)))
     _fit(tmp_path, module, view, PredictionTracker(posterior=True), epochs=1, precision="bf16-mixed")
     assert kinds == {(True, torch.bfloat16), (False, torch.bfloat16)}
     sums = np.load(tmp_path / POSTERIORS).astype(float).sum(-1)

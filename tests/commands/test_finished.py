@@ -14,6 +14,7 @@ from alpl.errors import ConfigError
 from alpl.machine.files import read_json, write_json, write_text
 from alpl.runs.fingerprint import FILE
 
+SPLITS = {"train": "train2017", "test": "val2017"}
 TRANSFORM = {"_target_": "torch.nn.Identity"}
 
 
@@ -65,6 +66,23 @@ def test_whatever_a_source_of_ones_own_raises_is_said(tmp_path):
     config.data.source = {"_target_": f"{__name__}.Gone"}
     said = check_finished(tmp_path / "run", config)
     assert said.startswith("its data are not compared, as they cannot be read now: ") and "not there" in said
+
+
+def test_images_of_a_finished_run_are_not_decoded_again(tmp_path, monkeypatch):
+    decoded = []
+    monkeypatch.setattr(
+        "alpl.data.checked_split.read_size",
+        lambda path, *, decode, max_megapixels: decoded.append(path) if decode else (30, 40),
+    )
+    source = {"_target_": "alpl.data.coco.COCOFolder", "root": str(make_coco(tmp_path / "data")), "bad": "error"}
+    source |= {f"{split}_annotations": f"annotations/instances_{name}.json" for split, name in SPLITS.items()}
+    source |= {f"{split}_images": name for split, name in SPLITS.items()}
+    config = config_of(tmp_path)
+    config.data.source = source | {"verify_images": True}
+    write_json(tmp_path / "run" / FILE, {"identity": "", "parts": {}})
+    with pytest.raises(ConfigError, match="is of other data than there are now"):
+        check_finished(tmp_path / "run", config)
+    assert decoded == [] and config.data.source.verify_images
 
 
 def test_status_tells_data_sets_apart(tmp_path):

@@ -22,7 +22,17 @@ def cells():
 
 def test_every_acquisition_stands_against_every_model(cells) -> None:
     models = {model for _, model in cells}
-    assert {"digits_cnn", "small_cifar", "ssd_tiny", "retinanet_tiny", "faster_rcnn_tiny", "fcos_tiny"} <= models
+    assert {
+        "digits_cnn",
+        "small_cifar",
+        "ssd_tiny",
+        "retinanet_tiny",
+        "faster_rcnn_tiny",
+        "fcos_tiny",
+        "atss_tiny",
+        "ddod_tiny",
+        "centernet_tiny",
+    } <= models
     assert len(cells) == len(acquisitions()) * len(models)
     assert {"random", "entropy", "ccms"} <= {name for name, _ in cells}
 
@@ -35,7 +45,11 @@ def test_every_acquisition_stands_against_every_model(cells) -> None:
         ("entropy", "ssd_tiny", "cannot", "one instance an image"),
         ("flip_inconsistency", "digits_cnn", "cannot", "FLIP"),
         ("flip_inconsistency", "fcos_tiny", "declared", ""),
-        ("predicted_loss", "retinanet_tiny", "cannot", "PREDICTED_LOSS"),
+        ("flip_inconsistency", "atss_tiny", "declared", ""),
+        ("dcus_then_ccms", "ddod_tiny", "declared", ""),
+        ("predicted_loss", "retinanet_tiny", "declared", ""),
+        ("noris_objects", "centernet_tiny", "declared", ""),
+        ("predicted_loss", "digits_cnn", "declared", ""),
         ("noris_objects", "small_cifar", "cannot", "FEATURES"),
         ("replay", "digits_cnn", "cannot", "acquisition.row must be given"),
         ("dispersion", "digits_cnn", "declared", ""),
@@ -48,7 +62,9 @@ def test_known_cells(cells, name: str, model: str, state: str, reason: str) -> N
 
 
 def test_a_need_that_the_model_can_be_given_is_given(cells) -> None:
-    assert cells["predicted_loss", "ssd_tiny"].remedy == ("method=llal",)
+    for model in ("ssd_tiny", "retinanet_tiny", "fcos_tiny", "faster_rcnn_tiny", "centernet_tiny", "digits_cnn"):
+        assert cells["predicted_loss", model].remedy == ("method=llal",)
+        assert cells["vaal", model].remedy == ("partner=vaal",) and cells["vaal", model].state == "declared"
     assert "RoiFeatures" in cells["ccms", "ssd_tiny"].remedy[0] and not cells["ccms", "retinanet_tiny"].remedy
 
 

@@ -30,12 +30,68 @@ def test_the_folder_of_an_earlier_version_is_found_and_left_for_a_new_one(tmp_pa
     assert run_path(with_workers) == now
 
 
-def _as_before(config):
+def test_where_own_folders_lie_is_no_part_of_a_run(tmp_path):
+    def config_at(root, *overrides):
+        own = ["data=coco_folder", "model=ssd_tiny", f"data.source.root={root}", *overrides, f"paths.runs={tmp_path}"]
+        config = compose_job(own)
+        with open_dict(config):
+            del config["hydra"]
+        return config
+
+    here, there = config_at("/data/here"), config_at("/data/there")
+    now = run_path(here)
+    assert run_path(there) == now != run_path(config_at("/data/here", "data.source.name=mine"))
+    earlier = _as_before(here, "places")
+    assert earlier == run_path(config_at("/data/there", "data.source.name=/data/here")), "so it was called"
+    earlier.mkdir(parents=True)
+    assert run_path(here) == earlier and run_path(there) == now
+    now.mkdir()
+    assert run_path(here) == now
+
+
+def test_what_was_trained_in_float32_is_found(tmp_path):
+    """``auto`` computes as before on a CPU; on a GPU, a run that is finished counts, and one that is not is refused."""
+
+    def config_at(*overrides):
+        config = compose_job(["data=cifar10", *overrides, f"paths.runs={tmp_path}"])
+        with open_dict(config):
+            del config["hydra"]
+        return config
+
+    automatic = config_at()
+    assert automatic.trainer.precision == "auto"
+    now, earlier = run_path(automatic), run_path(config_at("trainer.precision=32-true"))
+    assert now != earlier
+    earlier.mkdir(parents=True)
+    assert run_path(automatic) == earlier
+    assert run_path(config_at("trainer.precision=bf16-mixed")) not in (now, earlier)
+
+
+def test_a_run_goes_on_in_the_precision_that_it_began_in(tmp_path, monkeypatch):
+    from alpl.commands import one_run
+    from alpl.machine.files import write_sealed
+    from alpl.runs.run_folder import RunFolder
+
+    monkeypatch.setattr(one_run, "settled_precision", lambda precision, accelerator: "bf16-mixed")
+    config = compose_job(["data=cifar10"])
+    folder = RunFolder(tmp_path)
+    one_run._check_precision(folder, config)
+    folder.mark_done({"cycle": 0, "stage": "fit", "seconds": 1.0})
+    for told in ({"precision": "32-true"}, {"config": {"trainer": {"precision": "32-true"}}}):
+        write_sealed(tmp_path / "run.json", told)
+        with pytest.raises(ConfigError, match=r"begun in 32-true.*in bf16-mixed: trainer\.precision=32-true goes on"):
+            one_run._check_precision(folder, config)
+    for told in ({"precision": "bf16-mixed"}, {"config": {"trainer": {"precision": "auto"}}}, {}):
+        write_sealed(tmp_path / "run.json", told)
+        one_run._check_precision(folder, config)
+
+
+def _as_before(config, before="workers"):
     from alpl.config.compose import content_of
     from alpl.runs.run_folder import content_key
 
     usual = run_path(config)
-    return usual.with_name(f"{usual.name.rpartition('-')[0]}-{content_key(content_of(config, as_before=True))}")
+    return usual.with_name(f"{usual.name.rpartition('-')[0]}-{content_key(content_of(config, before=before))}")
 
 
 def test_data_are_called_by_their_name(tmp_path):

@@ -6,14 +6,13 @@ import io
 import json
 import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command import TINY, alpl
+from forked import Forked
 
 from alpl.commands import status
 from alpl.machine.files import write_text
@@ -40,8 +39,7 @@ def killed_run(runs: Path) -> Iterator[Path]:
     """A real run in a process of its own, held within its first cycle while the block runs, then killed (-9)."""
     write_text(runs.parent / "slow_margin.py", SLOW)
     code = f"import sys; sys.path.insert(0, {str(runs.parent)!r}); import slow_margin"
-    command = [sys.executable, "-c", code, "acquisition=margin", "callbacks=none", *TINY, f"paths.runs={runs}"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = Forked("-c", code, "acquisition=margin", "callbacks=none", *TINY, f"paths.runs={runs}")
     try:
         end = time.monotonic() + 120
         while not (runs.parent / "selecting").exists():

@@ -2,20 +2,17 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import Forked
 
 from alpl.acquisition import Query
 from alpl.callbacks.class_difficulty import DIFFICULTY
 from alpl.labeling import AbstractPseudoLabels
 from alpl.pool import Pool
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 DDP = ("trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp", "num_threads=1")
@@ -23,12 +20,11 @@ DIGITS = ("data=digits", "schedule.initial.size=40", "schedule.budget=20", "sche
 
 
 def _run(runs: Path, *overrides: str) -> Path:
-    command = [sys.executable, "-m", "alpl", *overrides, *DDP, f"paths.runs={runs}", "row=ddp", "keep_predictions=true"]
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=500, cwd=runs, env={**os.environ, "PYTHONPATH": path}
+    process = Forked(
+        "-m", "alpl", *overrides, *DDP, f"paths.runs={runs}", "row=ddp", "keep_predictions=true", cwd=runs, joined=True
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    output, _ = process.communicate(timeout=500)
+    assert process.returncode == 0, output
     (found,) = [file.parent for file in runs.rglob("run.json")]
     return found
 

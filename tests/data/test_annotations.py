@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from alpl.data import annotations, image_files, repeats
-from alpl.data.annotations import SLACK, Annotations, Policy, Problem, make_splits
+from alpl.data import checked_split, image_files, repeats
+from alpl.data.annotation_checks import make_splits
+from alpl.data.annotations import SLACK, Annotations, Policy, Problem
 from alpl.data.image_files import read_size
 from alpl.errors import ConfigError, DataError
 
@@ -102,6 +103,23 @@ def test_what_loses_all_is_an_error_of_its_own(images):
             _make(images, _split(images, [0, 1], boxes), bad=bad)
     splits = _make(images, _split(images, [0, 1], boxes), bad="skip_boxes", allow_lost=("cat",))
     assert [each.labels.tolist() for each in splits.train_objects] == [[1], [1]]
+
+
+def test_a_class_that_the_test_loses_is_an_error_of_its_own(images):
+    train = [(0, (1, 1, 9, 9)), (0, (1, 1, 9, 9), "cat")]
+    test = [(0, (1, 1, 1, 2), "cat"), (0, (1, 1, 9, 9)), (1, (1, 1, 9, 9))]
+
+    def made(*hard, **policy):
+        split = _split(images, [10, 11], test, split="test")
+        for box in hard:
+            split.add_box(*box, difficult=True)
+        return _make(images, _split(images, [0], train), split, **policy)
+
+    for bad, hard in (("skip_boxes", ()), ("skip_images", ()), ("skip_boxes", [(1, (1, 1, 9, 9), "cat")])):
+        with pytest.raises(DataError, match=rf"class 'cat' loses all 1 objects of the test split \(bad={bad}"):
+            made(*hard, bad=bad)
+    splits = made(bad="skip_boxes", allow_lost=("cat",))
+    assert [each.labels.tolist() for each in splits.test_objects] == [[1], [1]]
 
 
 def test_difficult_objects_are_no_objects_left(images):
@@ -350,7 +368,7 @@ def test_refused_files_are_not_opened(repeated, monkeypatch):
         ask = getattr(module, name)
         monkeypatch.setattr(module, name, lambda path, **how: opened.append(Path(path).name) or ask(path, **how))
 
-    for module, name in ((annotations, "read_size"), (repeats, "_end"), (repeats, "content_of")):
+    for module, name in ((checked_split, "read_size"), (repeats, "_end"), (repeats, "content_of")):
         listen(module, name)
     listen(image_files, "content_of")
     train = _split(repeated, [0, 1, 2])
@@ -377,7 +395,7 @@ def test_an_image_that_broke_off_is_named_before_training_and_decoded_once(repea
         decoded.extend([path] * decode)
         return read_size(path, decode=decode, max_megapixels=max_megapixels)
 
-    monkeypatch.setattr(annotations, "read_size", read)
+    monkeypatch.setattr(checked_split, "read_size", read)
     splits = _make(repeated, _split(repeated, train), verify_images=True, bad="skip_images")
     assert splits.excluded.tolist() == [1]
     assert decoded == [str(broken)], "the others were whole, and have not changed since"

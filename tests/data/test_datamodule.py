@@ -135,6 +135,14 @@ def test_tracking_and_prediction_give_images_without_targets_in_order():
         assert not any(batch.labeled.any() or len(batch.targets) or batch.augment for batch in batches)
 
 
+def test_test_images_are_observed_without_their_targets_and_never_augmented():
+    data = _data(pool_transform="training")
+    wanted = torch.tensor([4, 0])
+    (batch,) = data.observing(wanted, "test").predict_dataloader()
+    assert torch.equal(batch.index, wanted) and torch.equal(batch.images, data.splits.test.images[wanted])
+    assert not (batch.labeled.any() or len(batch.targets) or batch.augment)
+
+
 def test_targets_are_taken_once():
     data = _data()
     candidates, targets = data.take_targets()

@@ -14,7 +14,7 @@ from PIL import Image
 from alpl.boxes.objects import Objects, ObjectTable
 from alpl.data.coco import COCO
 from alpl.data.datamodule import ImageDataModule
-from alpl.data.digests import objects_part
+from alpl.data.digests import objects_part, part_of
 from alpl.data.scenes import SceneDataModule
 from alpl.data.sets import ImageSet, Splits
 from alpl.data.source import AbstractSource
@@ -162,3 +162,8 @@ def test_objects_are_told_alike_however_they_are_held():
     assert objects_part(objects) == objects_part(ObjectTable(flat, torch.tensor([2, 0, 1])))
     assert objects_part(objects) != objects_part(ObjectTable(flat, torch.tensor([2, 1, 0])))
     assert objects_part(()) == objects_part([])
+
+
+def test_a_column_of_a_single_row_is_told_as_any_other():
+    columns = torch.tensor([[3, 4]]).unbind(1)  # as the stamps of a split of one image
+    assert part_of(1, columns[1]) == part_of(1, torch.tensor([4])) != part_of(1, columns[0])

@@ -114,3 +114,63 @@ def test_prepare_reaches_the_source():
     source = Synthetic(2, 4)
     StepImbalance(source, 0.5, 2, seed=0).prepare()
     assert source.is_prepared
+
+
+# --- lists of others
+
+
+def a_list(tmp_path, source, factor, name="IF_3.txt"):
+    """Write what a draw keeps as the authors write it: what is left in any order, then the reserved set."""
+    drawn = StepImbalance(source, factor, 40, seed=3).load()
+    kept = _taking_part(drawn)
+    rest = kept[~torch.isin(kept, drawn.reserved)].flip(0)
+    path = tmp_path / name
+    path.write_text("".join(f"{index}\n" for index in [*rest.tolist(), *drawn.reserved.flip(0).tolist()]))
+    return drawn, path
+
+
+def test_a_list_takes_the_place_of_the_draws(tmp_path):
+    drawn, path = a_list(tmp_path, Synthetic(4, 100), 0.3)
+    for given in (str(path), str(tmp_path / "IF_{inverse}.txt")):
+        listed = StepImbalance(Synthetic(4, 100), 0.3, 40, seed=0, kept_file=given).load()
+        assert torch.equal(listed.reserved, drawn.reserved) and torch.equal(listed.excluded, drawn.excluded)
+
+
+def test_a_list_of_everything_drops_nothing(tmp_path):
+    _, path = a_list(tmp_path, Synthetic(4, 100), 1.0, "IF_1.txt")
+    listed = StepImbalance(Synthetic(4, 100), 1, 40, seed=0, kept_file=str(tmp_path / "IF_{inverse}.txt")).load()
+    assert len(listed.excluded) == 0 and len(listed.reserved) == 40 and path.exists()
+
+
+def test_images_that_take_no_part_may_not_be_listed(tmp_path):
+    drawn, path = a_list(tmp_path, Synthetic(4, 100), 0.3)
+    source = Synthetic(4, 100, excluded=drawn.reserved[:1])
+    with pytest.raises(ConfigError, match=r"must name images that take part, .* has \[") as error:
+        StepImbalance(source, 0.3, 40, seed=0, kept_file=str(path)).load()
+    assert str(int(drawn.reserved[0])) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "must be a text file with one index a line"),
+        ("", "must name an image"),
+        ("3\nx\n", "must be a text file with one index a line"),
+        ("99999999999999999999\n", "must be a text file with one index a line"),
+        ("3\n400\n-1\n", r"must name images that take part, .* has \[400, -1\]"),
+        ("3\n5\n3\n", r"must name each image once, .* has \[3\] more than once"),
+        ("3\n5\n", "must end with 40 reserved images, .* has 2"),
+    ],
+)
+def test_what_is_no_list_is_refused(tmp_path, text, message):
+    path = tmp_path / "list.txt"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigError, match=rf"data\.long_tail\.kept_file {message}"):
+        StepImbalance(Synthetic(4, 100), 0.3, 40, seed=0, kept_file=str(path)).load()
+
+
+def test_a_list_of_another_factor_is_refused(tmp_path):
+    _, path = a_list(tmp_path, Synthetic(4, 100), 0.3)
+    with pytest.raises(ConfigError, match=r"must keep 0\.1 of the tail \(data\.long_tail\.factor\), .* keeps 0\.3"):
+        StepImbalance(Synthetic(4, 100), 0.1, 40, seed=0, kept_file=str(path)).load()

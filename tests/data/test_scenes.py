@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from alpl.boxes.objects import AbstractDetectionImages, AbstractDetectionSource, DetectionSplits, Objects
+from alpl.data.keep_ratio import KeepRatioResize
 from alpl.data.scene_batches import FlatObjects, pad_images
 from alpl.data.scenes import SceneDataModule
 from alpl.errors import ConfigError
@@ -145,7 +146,9 @@ def test_observed_and_tracked_images_have_no_objects():
     assert torch.equal(torch.cat([batch.index for batch in tracked]), view._pool.unlabeled)
     observed = list(view.observing(torch.tensor([11, 2])).predict_dataloader())
     assert observed[0].index.tolist() == [11, 2]
-    for batch in tracked + observed:
+    of_test = list(view.observing(torch.tensor([3, 0]), "test").predict_dataloader())
+    assert of_test[0].index.tolist() == [3, 0] and of_test[0].sizes.tolist() == [[13, 20], [10, 20]]
+    for batch in tracked + observed + of_test:
         assert not batch.labeled.any() and len(batch.targets.labels) == 0
 
 
@@ -221,6 +224,18 @@ def test_images_of_several_sizes_are_padded():
         for image, (height, width), index in zip(batch.images, batch.shapes, batch.index, strict=True):
             assert (image[:, :height, :width] == index).all()
             assert image.sum() == index * 3 * height * width  # zeros elsewhere
+
+
+def test_padding_is_as_black_as_what_training_sees_beyond_an_image():
+    """Where the pre-processing says so: its black is not 0, as pixels are normalized."""
+    black = KeepRatioResize(16, 16, black=True)
+    data = SceneDataModule(Source(), noise, black, batch_size=4, eval_batch_size=2, pad_to=16, seed=0)
+    data.setup("fit")
+    batch = next(iter(data.test_dataloader()))
+    assert batch.shapes.tolist()[0] == [8, 16]
+    of_black = black(torch.zeros(3, 16, 16))
+    assert torch.allclose(batch.images[0, :, 8:], of_black[:, 8:], atol=1e-6) and of_black.max() < -1.5
+    assert KeepRatioResize(16, 16).fill is None
 
 
 def test_nothing_to_pad_is_no_shapes():

@@ -1,16 +1,19 @@
 import colorsys
+import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision.ops import box_iou
 
 from alpl.boxes.objects import Objects
 from alpl.data.patches import (
     MIN_OVERLAPS,
     Patch,
     centers_inside,
+    cut,
     keep_inside,
     mirror,
     random_canvas,
@@ -20,6 +23,7 @@ from alpl.data.patches import (
 from alpl.data.photometric import distort, hsv_to_rgb, rgb_to_hsv
 from alpl.data.ssd_augment import PhotometricAugmentation, SsdAugmentation, SsdPreprocess
 from alpl.errors import ConfigError
+from alpl.machine.seeding import integer, uniform
 
 MEAN = torch.tensor([123.0, 117.0, 104.0]).view(3, 1, 1)
 RULES = list(MIN_OVERLAPS)
@@ -265,7 +269,7 @@ def test_boxes_stay_inside_and_labels_stay_theirs(seed, crop, height, width, num
 
 def test_boxes_follow_the_pixels(monkeypatch):
     """A bright rectangle on black stays under its box through canvas, patch, mirror and resize."""
-    monkeypatch.setattr("alpl.data.ssd_augment.distort", lambda pixels, generator: pixels)
+    monkeypatch.setattr("alpl.data.ssd_augment.random_distortion", lambda generator: lambda pixels: pixels)
     image = torch.zeros(3, 120, 160, dtype=torch.uint8)
     image[:, 30:80, 40:120] = 255
     objects = _objects([[40.0, 30.0, 120.0, 80.0]])
@@ -300,7 +304,7 @@ def test_an_unlabeled_image_needs_no_objects(crop):
 
 
 def test_half_of_the_images_are_mirrored(monkeypatch):
-    monkeypatch.setattr("alpl.data.ssd_augment.distort", lambda pixels, generator: pixels)
+    monkeypatch.setattr("alpl.data.ssd_augment.random_distortion", lambda generator: lambda pixels: pixels)
     image = torch.arange(0, 240, 3, dtype=torch.uint8).expand(3, 60, 80)  # brighter to the right
     results = [SsdAugmentation(16, mean=(0, 0, 0))(image, Objects.none(), _generator(seed))[0] for seed in range(400)]
     shown = [pixels[0].amax(0) for pixels in results]
@@ -335,3 +339,66 @@ def test_photometric_augmentation_moves_nothing():
     assert torch.equal(moved.labels, objects.labels)
     torch.testing.assert_close(scene, SsdPreprocess(96)(distort(image.float(), _generator(1))))
     assert not torch.equal(scene, augment(image, objects, _generator(2))[0])
+
+
+# --- what is left out and what is decided in Python's numbers changes nothing
+
+
+def patch_by_tensors(canvas, boxes, generator, crop):
+    """The rule of random_patch, one draw and one tensor after the other."""
+    overlaps = MIN_OVERLAPS[crop]
+    while True:
+        mode = integer(generator, len(overlaps) + 1)
+        if mode == len(overlaps):
+            return None
+        for _ in range(50):
+            if crop == "as_written":
+                scale = uniform(generator, 0.1, 1)
+                ratio = uniform(generator, max(0.5, scale**2), min(2, scale**-2))
+                wide, high = canvas.width * scale * math.sqrt(ratio), canvas.height * scale / math.sqrt(ratio)
+            else:
+                wide = uniform(generator, 0.3, 1) * canvas.width
+                high = uniform(generator, 0.3, 1) * canvas.height
+                if not 0.5 <= high / wide <= 2:
+                    continue
+            left, top = uniform(generator, 0, canvas.width - wide), uniform(generator, 0, canvas.height - high)
+            x, y = canvas.left, canvas.top
+            patch = Patch(x + int(left), y + int(top), x + int(left + wide), y + int(top + high))
+            if patch.width < 1 or patch.height < 1:
+                continue
+            overlap = box_iou(boxes, torch.tensor([patch], dtype=boxes.dtype))
+            if not len(boxes) or (centers_inside(boxes, patch).any() and overlap.max() >= overlaps[mode]):
+                return patch
+
+
+@pytest.mark.parametrize("crop", RULES)
+def test_patches_are_those_of_the_rule_by_tensors(crop):
+    for seed in range(60):
+        height, width = [(60, 80), (3, 5), (90, 40)][seed % 3]
+        draws = torch.rand(seed % 4, 4, generator=_generator(seed))
+        start = draws[:, :2] * torch.tensor([width, height]) * 0.7
+        boxes = torch.cat([start, start + 0.5 + draws[:, 2:] * (torch.tensor([width, height]) - start - 0.5)], 1)
+        boxes = boxes.round() if seed % 2 else boxes  # centers on the border of patches
+        canvas, ours, theirs = Patch(-seed, -7, width, height), _generator(seed), _generator(seed)
+        assert random_patch(canvas, boxes, ours, crop) == patch_by_tensors(canvas, boxes, theirs, crop)
+        assert torch.equal(ours.get_state(), theirs.get_state())
+
+
+def test_an_overlap_at_the_minimum_is_decided_as_the_boxes_are_rounded(monkeypatch):
+    """A patch of 10 x 10 and a box of 10 x 7 in it: an IoU of 7/10, which float32 rounds down, and so is too small."""
+    patch = Patch(0, 0, 10, 10)
+    monkeypatch.setattr("alpl.data.patches._draw", lambda *arguments: patch)
+    monkeypatch.setitem(MIN_OVERLAPS, "as_written", (0.7,))
+    for high, expected in ((7.0, {None}), (7.00001, {None, patch})):
+        boxes = torch.tensor([[0.0, 2.0, 10.0, 2.0 + high]])
+        found = {random_patch(Patch(0, 0, 20, 20), boxes, _generator(seed), "as_written") for seed in range(20)}
+        assert found == expected
+
+
+@given(st.integers(-60, 90), st.integers(-50, 70), st.integers(1, 99), st.integers(1, 99), st.integers(0, 999))
+def test_only_the_shown_part_need_be_changed(left, top, width, height, seed):
+    pixels, patch = _image(40, 50, seed).float(), Patch(left, top, left + width, top + height)
+    part, place = cut(pixels, patch)
+    assert part.shape[1] <= max(height, 1) and part.shape[2] <= max(width, 1)
+    expected = resample(distort(pixels, _generator(seed)), patch, MEAN, 24)
+    assert torch.equal(resample(distort(part, _generator(seed)), place, MEAN, 24), expected)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from fake.tiny_imagenet import WNIDS, level, make_tiny_imagenet, save_image
 
+from alpl.data.long_tail import StepImbalance
 from alpl.data.tiny_imagenet import TinyImageNet, _natural_key
 from alpl.errors import ConfigError, DataError
 
@@ -130,3 +131,21 @@ def test_num_workers_must_be_positive():
 def test_natural_order():
     names = ["b2", "a10", "a9", "a09x", "10", "9", "a"]
     assert sorted(names, key=_natural_key) == ["9", "10", "a", "a9", "a09x", "a10", "b2"]
+
+
+def test_the_first_images_of_each_class_take_part(folder):
+    assert _load(folder).excluded is None
+    source = TinyImageNet(str(folder.parent), num_workers=2, per_class=10)
+    splits = source.load()
+    assert splits.excluded.tolist() == [10, 11, 22, 23, 34, 35] and len(splits.train) == 36
+    thinned = StepImbalance(source, 0.5, 6, seed=0).load()  # of 8 that are left the one class of three keeps 4
+    assert len(thinned.excluded) == 6 + 4 and len(thinned.reserved) == 6
+    assert not torch.isin(thinned.reserved, splits.excluded).any()
+
+
+@pytest.mark.parametrize(
+    ("number", "message"), [(13, "at most 12 images"), (0, "null or an int >= 1"), (True, "null or")]
+)
+def test_an_impossible_share_of_a_class_is_refused(folder, number, message):
+    with pytest.raises(ConfigError, match=rf"data\.source\.per_class must be {message}.*, got {number}"):
+        TinyImageNet(str(folder.parent), num_workers=2, per_class=number).load()

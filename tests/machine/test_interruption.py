@@ -6,11 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 from command import alpl
+from forked import Forked
 
 from alpl.errors import ConfigError
 from alpl.loop import ActiveLearning
@@ -25,12 +27,20 @@ def only_run(runs: Path) -> Path:
     return path
 
 
-def started(runs: Path, *overrides: str, **environment: str) -> "subprocess.Popen[str]":
-    """A run in a process of its own, in its first fit."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "alpl", *overrides, f"paths.runs={runs}"],
-        stderr=subprocess.PIPE, text=True, env={**os.environ, **environment},
+def as_a_person(*command: str, env: dict[str, str]) -> "subprocess.Popen[str]":
+    """An interpreter of its own."""
+    return subprocess.Popen(
+        [sys.executable, *command], stderr=subprocess.PIPE, text=True, env=env,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a background job's children ignore it
     )  # fmt: skip
+
+
+Start = Callable[..., "Forked | subprocess.Popen[str]"]
+
+
+def started(runs: Path, *overrides: str, start: Start = Forked, **environment: str) -> "Forked | subprocess.Popen[str]":
+    """A run in a process of its own, in its first fit."""
+    process = start("-m", "alpl", *overrides, f"paths.runs={runs}", env={**os.environ, **environment})
     for _ in range(1200):
         if list(runs.rglob("cycle_00/epochs.csv")):
             return process
@@ -68,13 +78,14 @@ def test_an_epoch_that_does_not_end_is_left(tmp_path: Path) -> None:
 
 
 ENDED = {signal.SIGINT: 130, signal.SIGTERM: 143}
+STARTS = {signal.SIGINT: as_a_person, signal.SIGTERM: Forked}  # one of each pair as a person starts it
 SOON_S = 10  # of a busy machine; five of a quiet one
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", ENDED)
 def test_ctrl_c_and_sigterm_end_a_fit_before_its_next_batch(tmp_path: Path, number: signal.Signals) -> None:
-    process = started(tmp_path / "stopped", *LONG, "checkpoint_every_s=0")
+    process = started(tmp_path / "stopped", *LONG, "checkpoint_every_s=0", start=STARTS[number])
     process.send_signal(number)
     _, err = process.communicate(timeout=SOON_S)
     assert process.returncode == ENDED[number], err
@@ -122,9 +133,7 @@ def test_every_stage_hears(tmp_path: Path, number: signal.Signals, stage: str) -
     """Between the batches of a test; in the middle of what has none."""
     code = AT.format(folder=str(tmp_path), stage=stage)
     small = ["acquisition=margin", "trainer.max_epochs=1", "schedule.cycles=1", "data.eval_batch_size=10"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *small, f"paths.runs={tmp_path / 'runs'}"], stderr=subprocess.PIPE, text=True
-    )
+    process = Forked("-c", code, *small, f"paths.runs={tmp_path / 'runs'}")
     for _ in range(1200):
         if (tmp_path / "there").exists():
             break
@@ -160,7 +169,7 @@ def test_ctrl_c_ends_the_whole_sweep(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", ENDED)
 def test_two_processes_leave_together_whoever_heard(tmp_path: Path, number: signal.Signals, which: int) -> None:
     two = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp", "trainer.max_epochs=4000"]
-    process = started(tmp_path, *two, "schedule.cycles=0")
+    process = started(tmp_path, *two, "schedule.cycles=0", start=Forked if which else STARTS[number])
     (child,) = [c for c in psutil.Process(process.pid).children() if "python" in c.name()]
     os.kill((process.pid, child.pid)[which], number)
     _, err = process.communicate(timeout=2 * SOON_S)

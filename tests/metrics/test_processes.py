@@ -8,8 +8,9 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from alpl.boxes.objects import Objects
+from alpl.boxes.objects import NO_CLASS, Objects
 from alpl.metrics.coco_ap import COCOAveragePrecision
+from alpl.metrics.kitti_ap import KITTIAveragePrecision
 from alpl.metrics.voc_ap import VOCAveragePrecision
 
 WORLD, NUM_CLASSES = 3, 4
@@ -21,13 +22,18 @@ def _images(number):
     images = [({"boxes": torch.zeros(0, 4), "labels": torch.zeros(0).long(), "scores": torch.zeros(0)}, Objects.none())]
     for _ in range(number - 1):
         corner = torch.rand(6, 2, generator=draws) * 50
-        boxes, labels = torch.cat([corner, corner + 20], 1), torch.randint(NUM_CLASSES, (6,), generator=draws)
+        boxes, labels = torch.cat([corner, corner + 45], 1), torch.randint(NUM_CLASSES, (6,), generator=draws)
         scores = torch.randint(1, 3, (6,), generator=draws) / 2
         shifted = boxes + torch.randn(6, 4, generator=draws) * 2
         images.append(
             (
                 {"boxes": shifted, "labels": labels.where(scores > 0.6, 0), "scores": scores},
-                Objects(boxes[:4], labels[:4], torch.rand(4, generator=draws) < 0.3),
+                Objects(
+                    boxes[:5],
+                    torch.cat([labels[:4], torch.tensor([NO_CLASS])]),
+                    torch.cat([torch.rand(4, generator=draws) < 0.3, torch.tensor([True])]),
+                    torch.randint(3, (5,), generator=draws, dtype=torch.uint8),
+                ),
             )
         )
     return images
@@ -35,7 +41,11 @@ def _images(number):
 
 def _results(images):
     results = []
-    for metric in (VOCAveragePrecision(NUM_CLASSES, interpolation="area"), COCOAveragePrecision(NUM_CLASSES)):
+    for metric in (
+        VOCAveragePrecision(NUM_CLASSES, interpolation="area"),
+        COCOAveragePrecision(NUM_CLASSES),
+        KITTIAveragePrecision(NUM_CLASSES),
+    ):
         for found, objects in images:
             metric.update([found], [objects])
         results.append(metric.compute()["per_class"].tolist())

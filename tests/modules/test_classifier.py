@@ -318,8 +318,10 @@ def test_bfloat16_trains_and_gives_float32(tmp_path):
     torch.manual_seed(0)
     network = partial(ClassificationNetwork, partial(SmallCnn, widths=(4, 8)), dropout=0.3)
     module = Classifier(network, 10, 1, optimizer=partial(torch.optim.SGD, lr=0.1))
-    kinds = set()
-    module.network.head.register_forward_hook(lambda layer, inputs, output: kinds.add(output.dtype))
+    maps, logits = set(), set()
+    module.network.head.register_forward_hook(lambda layer, inputs, output: logits.add(output.dtype))
+    (conv, *_) = (layer for layer in module.network.modules() if isinstance(layer, torch.nn.Conv2d))
+    conv.register_forward_hook(lambda layer, inputs, output: maps.add(output.dtype))
     trainer = partial(
         Trainer, accelerator="cpu", devices=1, precision="bf16-mixed", max_epochs=1, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
@@ -329,7 +331,8 @@ def test_bfloat16_trains_and_gives_float32(tmp_path):
     trainer(limit_val_batches=0).fit(module, datamodule=view)
     module.needs = EVERYTHING
     (part,) = trainer().predict(module, datamodule=view)
-    assert kinds == {torch.bfloat16} and not torch.equal(before, module.network.head.weight)
+    assert maps == {torch.bfloat16} and logits == {torch.float32}  # bfloat16 makes equals of classes
+    assert not torch.equal(before, module.network.head.weight)
     for values in (part.posterior.probs, part.views.probs, part.image_features, part.scores):
         assert values.dtype == torch.float32 and values.isfinite().all()
     torch.testing.assert_close(part.posterior.probs.sum(1), torch.ones(30))

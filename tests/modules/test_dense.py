@@ -1,4 +1,4 @@
-"""RetinaNet and FCOS beside torchvision's own, and what they give beyond it: sources, posteriors, views, features."""
+"""RetinaNet and FCOS beside torchvision's own; what all dense detectors give: sources, posteriors, views, features."""
 
 import json
 from functools import partial
@@ -14,6 +14,8 @@ from alpl.boxes.objects import Objects
 from alpl.errors import ConfigError
 from alpl.metrics.voc_ap import VOCAveragePrecision
 from alpl.modules import dense_output
+from alpl.modules.atss import AbstractAtssDetector, AtssDetector
+from alpl.modules.ddod import DdodDetector
 from alpl.modules.detector import Suppression
 from alpl.modules.fcos import FcosDetector
 from alpl.modules.retinanet import RetinaNetDetector
@@ -26,6 +28,7 @@ BACKBONE = partial(TinyFpn, width=32, widths=(4, 8, 8, 8, 12))
 ANCHORS = {"anchor_sizes": [[12, 16], [20, 28], [34, 46], [56, 76]], "aspect_ratios": [0.5, 1.0, 2.0]}
 TOWERS = {"num_convs", "norm_groups", "init_std", "dropout", "focal_alpha", "focal_gamma"}
 STRIDES = {"strides": [4, 8, 16, 32]}
+SIZES = {"anchor_sizes": [16, 32, 64, 128]}
 
 
 def retinanet(seed=0, **options):
@@ -36,11 +39,21 @@ def fcos(seed=0, **options):
     return _made(partial(FcosDetector, BACKBONE, NUM_CLASSES), STRIDES | options, seed)
 
 
+def atss(seed=0, **options):
+    return _made(partial(AtssDetector, BACKBONE, NUM_CLASSES), SIZES | options, seed)
+
+
+def ddod(seed=0, **options):
+    return _made(partial(DdodDetector, BACKBONE, NUM_CLASSES), SIZES | options, seed)
+
+
 def _made(make, options, seed):
     torch.manual_seed(seed)
     ours = {name: options.pop(name) for name in TOWERS & options.keys()}
     if make.func is FcosDetector:
         ours = {"norm_groups": 32} | ours
+    if issubclass(make.func, AbstractAtssDetector):
+        ours = {"norm_groups": 32, "num_convs": 1} | ours
     make = partial(make, towers=Towers(**ours))
     settings = {"evaluation": KEEP, "acquisition": KEEP, "metric": VOCAveragePrecision, "num_passes": 3}
     module = make(**settings | options, optimizer=partial(torch.optim.SGD, lr=0.1)).eval()
@@ -56,6 +69,8 @@ def spread_out(module):
     if isinstance(module, FcosDetector):
         layers[1] = (head.regression_head.bbox_reg, 3.0, 2.0)
         layers.append((head.regression_head.bbox_ctrness, 4.0, 0.0))
+    if isinstance(module, AbstractAtssDetector):
+        layers.append((head.regression_head.confidence, 4.0, 0.0))
     for layer, spread, bias in layers:
         seen = []
         handle = layer.register_forward_hook(lambda _, __, out, seen=seen: seen.append(out.flatten()))
@@ -67,6 +82,16 @@ def spread_out(module):
 
 
 BOTH = pytest.mark.parametrize("make", [retinanet, fcos])
+SLOW = (pytest.param(each, marks=pytest.mark.slow) for each in (ddod, atss))
+ALL = pytest.mark.parametrize("make", [retinanet, fcos, *SLOW])
+
+
+def score_of(module, probs, confidence):
+    """Of logits of the confidence, None where there is none."""
+    if confidence is None:
+        return probs
+    product = probs * confidence.sigmoid()
+    return product if isinstance(module, AbstractAtssDetector) else product.sqrt()
 
 
 def theirs(module, suppression, **limits):
@@ -138,7 +163,7 @@ def test_losses_are_those_of_torchvision(make):
         torch.testing.assert_close(own.grad, other.grad, rtol=1e-3, atol=1e-5, msg=name)
 
 
-@BOTH
+@ALL
 def test_only_images_with_targets_are_trained_on(make):
     module = make()
     module.log = lambda *arguments, **options: None
@@ -156,7 +181,7 @@ def test_only_images_with_targets_are_trained_on(make):
     assert loss == 0 and all(p.grad is not None and not p.grad.any() for p in module.parameters())
 
 
-@BOTH
+@ALL
 def test_images_without_objects_alone_have_a_loss_of_the_background(make):
     module = make()
     module.log = lambda *arguments, **options: None
@@ -166,7 +191,7 @@ def test_images_without_objects_alone_have_a_loss_of_the_background(make):
 
 
 @pytest.mark.slow
-@BOTH
+@ALL
 def test_half_precision_gives_finite_losses_and_exact_anchors(make):
     module, batch = make(), batch_of(images_of(), objects=[objects_of(3, n) for n in range(4)])
     module.log = lambda *arguments, **options: None
@@ -182,7 +207,7 @@ def test_half_precision_gives_finite_losses_and_exact_anchors(make):
 # --- what goes beyond
 
 
-@BOTH
+@pytest.mark.parametrize("make", [retinanet, fcos, ddod])
 @torch.no_grad()
 def test_a_detection_keeps_the_posterior_of_its_source(make):
     module, batch = make(), batch_of(images_of())
@@ -193,9 +218,10 @@ def test_a_detection_keeps_the_posterior_of_its_source(make):
     for place, (row, source, label) in enumerate(zip(*kept.detections[:3], strict=True)):
         posterior = output.logits[row, source].sigmoid()
         torch.testing.assert_close(found.posterior.probs[place], posterior)
-        quality = 1 if output.centerness is None else float(output.centerness[row, source].sigmoid())
-        expected = float(posterior[label]) if output.centerness is None else (float(posterior[label]) * quality) ** 0.5
-        assert float(found.scores[place]) == pytest.approx(expected, rel=1e-5)
+        expected = score_of(
+            module, posterior[label], None if output.confidence is None else output.confidence[row, source, 0]
+        )
+        torch.testing.assert_close(found.scores[place], expected)
         box = module.decode(output.deltas[row, source][None], output.anchors[source][None])[0]
         height, width = batch.shapes[row].tolist()
         ratio = torch.tensor([batch.sizes[row, 1] / width, batch.sizes[row, 0] / height] * 2)
@@ -204,7 +230,22 @@ def test_a_detection_keeps_the_posterior_of_its_source(make):
     assert found.row.unique().tolist() == [0, 1, 2, 3] and found.features is found.views is None
 
 
-@BOTH
+@pytest.mark.parametrize("make", [ddod])
+@torch.no_grad()
+def test_the_threshold_is_of_the_probability_and_the_order_of_the_product(make):
+    module, batch = make(), batch_of(images_of())
+    suppression = Suppression(score_thresh=0.3, nms_thresh=1.0, pre_nms_top_k=10**6, max_detections=None)
+    found = module.detect(batch, suppression, Need.POSTERIOR)
+    probs = module.output_of(module.network.backbone(batch.images), batch.images).logits.sigmoid()
+    assert len(found.row) == int((probs > 0.3).sum()) > 50
+    said = found.posterior.probs.gather(1, found.labels[:, None])[:, 0]
+    assert float(said.min()) > 0.3 > float(found.scores.min()) > 0
+    for row in range(4):
+        scores = found.scores[found.row == row]
+        assert torch.equal(scores, scores.sort(descending=True).values)
+
+
+@ALL
 @torch.no_grad()
 def test_no_detection_is_legal(make):
     module = make(dropout=0.2)
@@ -215,7 +256,7 @@ def test_no_detection_is_legal(make):
     assert found.image_features.shape == (4, 12)
 
 
-@BOTH
+@ALL
 @torch.no_grad()
 def test_the_flip_view_is_the_mirrored_anchor_of_the_mirrored_input(make):
     module, batch = make(), batch_of(images_of())
@@ -256,7 +297,7 @@ def test_the_partner_sees_what_the_anchor_sees():
     assert error < 0.4 * shifted
 
 
-@BOTH
+@ALL
 @torch.no_grad()
 def test_views_are_passes_with_dropout_in_the_heads_alone(make):
     module, batch = make(dropout=0.5), batch_of(images_of())
@@ -270,7 +311,7 @@ def test_views_are_passes_with_dropout_in_the_heads_alone(make):
 
 
 @pytest.mark.sample(1)
-@BOTH
+@ALL
 @pytest.mark.parametrize("source", ["pyramid", "class_tower"])
 @torch.no_grad()
 def test_features_are_those_of_the_cell_of_the_source_or_of_the_box(make, source):
@@ -295,7 +336,7 @@ def test_features_are_those_of_the_cell_of_the_source_or_of_the_box(make, source
         assert torch.equal(by_center[place], cell)
 
 
-@BOTH
+@ALL
 @torch.no_grad()
 def test_image_features_are_the_average_of_the_content(make):
     module, batch = make(), batch_of(images_of())
@@ -308,7 +349,7 @@ def test_image_features_are_the_average_of_the_content(make):
     torch.testing.assert_close(plain, last.mean((2, 3)))
 
 
-@BOTH
+@ALL
 @torch.no_grad()
 def test_image_features_of_the_pyramid_are_the_average_of_each_map(make):
     module, batch = make(image_feature_source="pyramid"), batch_of(images_of())
@@ -325,7 +366,7 @@ def test_image_features_of_the_pyramid_are_the_average_of_each_map(make):
 
 
 @pytest.mark.sample(1)
-@BOTH
+@ALL
 @torch.no_grad()
 def test_an_ensemble_is_the_mean_of_its_members_anchor_by_anchor(make):
     members, batch = [make(seed) for seed in range(3)], batch_of(images_of())
@@ -338,10 +379,10 @@ def test_an_ensemble_is_the_mean_of_its_members_anchor_by_anchor(make):
     for place, (row, source, label) in enumerate(zip(*kept.detections[:3], strict=True)):
         probs = torch.stack([each.logits[row, source].sigmoid() for each in outputs])
         torch.testing.assert_close(found.views.probs[:, place], probs)
-        score = probs.mean(0)[label]
-        if outputs[0].centerness is not None:
-            score = (score * torch.stack([each.centerness[row, source].sigmoid() for each in outputs]).mean()).sqrt()
-        torch.testing.assert_close(found.scores[place], score)
+        sure = None
+        if outputs[0].confidence is not None:
+            sure = torch.stack([each.confidence[row, source, 0].sigmoid() for each in outputs]).mean().logit()
+        torch.testing.assert_close(found.scores[place], score_of(members[0], probs.mean(0)[label], sure))
         deltas = torch.stack([each.deltas[row, source] for each in outputs]).mean(0)
         box = members[0].decode(deltas[None], outputs[0].anchors[source][None])[0]
         height, width = batch.shapes[row].tolist()
@@ -362,7 +403,8 @@ def test_an_ensemble_is_the_mean_of_its_members_anchor_by_anchor(make):
         (retinanet, {"bg_iou_thresh": 0.6}, "bg_iou_thresh must be in 0 to .*0.6"),
         (retinanet, {"feature_level": 4}, "feature_level must be null or 0 to 3, got 4"),
         (retinanet, {"feature_source": "roi"}, "feature_source must be .*'roi'"),
-        (fcos, {"image_feature_source": "roi"}, "image_feature_source must be trunk or pyramid, got 'roi'"),
+        (fcos, {"image_feature_source": "roi"}, "image_feature_source must be trunk, pyramid or level, got 'roi'"),
+        (fcos, {"image_feature_source": "level"}, "feature_level must be a number where image_feature_source=level"),
         (retinanet, {"num_passes": 0}, "num_passes must be >= 1"),
         (retinanet, {"num_convs": 5}, "towers.num_convs must be 1 to 4, got 5"),
         (retinanet, {"init_std": 0.0}, "towers.init_std must be null or > 0"),
@@ -389,6 +431,7 @@ def test_bad_arguments_are_named(make, options, message):
             ["model=fcos_tiny", "acquisition=detection_entropy", "data.labeled_fraction=0.5"], marks=pytest.mark.slow
         ),
         pytest.param(["model=retinanet_tiny", "acquisition=flip_inconsistency"], marks=pytest.mark.slow),
+        pytest.param(["model=atss_tiny", "acquisition=flip_inconsistency"], marks=pytest.mark.slow),
     ],
 )
 def test_runs_from_end_to_end(tmp_path: Path, options: list[str]) -> None:

@@ -311,6 +311,18 @@ def test_features_are_those_of_the_proposal():
 
 
 @torch.no_grad()
+def test_features_can_be_those_of_the_detected_box():
+    module, batch = detector(features="detection"), batch_of(images_of())
+    kept, _, _ = found_by(module, batch)
+    boxes = [kept.input_boxes[kept.detections.row == row] for row in range(4)]
+    regions = module.network.pool(module.network.backbone(batch.images), boxes, batch.images)
+    features = module.predict_batch(batch, Need.FEATURES).features
+    torch.testing.assert_close(features, regions.mean((2, 3)))
+    assert not torch.allclose(features, detector(features="roi").predict_batch(batch, Need.FEATURES).features)
+    assert len(module.detect(batch, Suppression(score_thresh=1.0), Need.FEATURES).features) == 0
+
+
+@torch.no_grad()
 def test_image_features_are_the_average_of_the_content():
     module, batch = detector(), batch_of(images_of())
     last = list(module.network.backbone.trunk(batch.images).values())[-1]

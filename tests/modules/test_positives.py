@@ -1,4 +1,4 @@
-"""What the four kinds of detectors tell of their training, beside obvious loops."""
+"""What all kinds of detectors tell of their training, beside obvious loops."""
 
 import math
 
@@ -13,6 +13,8 @@ from alpl.boxes.objects import Objects
 from alpl.modules.base import AbstractTrainableModule
 
 KINDS = ["retinanet_tiny", "fcos_tiny", "ssd_tiny", "faster_rcnn_tiny"]
+CENTER = "centernet_tiny"  # whose positives are those of a loop in test_centernet.py
+ATSS = [pytest.param(name, marks=pytest.mark.slow) for name in ("atss_tiny", "ddod_tiny")]
 LABELED = [True, False, True, False, True]
 PSEUDO = torch.tensor([False, True, False, False, False])
 OBJECTS = [objects_of(number, seed, 96, 96, most=30) for seed, number in enumerate([3, 2, 0, 4])]
@@ -120,7 +122,25 @@ def ssd_reference(module, given):
                 yield target, int(labels[p]) - 1, prob, iou(box, boxes[p])
 
 
+def matches_of(module, given):
+    """Of ATSS and DDOD, whose assignments have loops of their own: those for the classes."""
+    output = module.output_of(module.network.backbone(given.images), given.images)
+    for row, target in ((0, 0), (4, 3)):
+        objects = given.targets.of(target)
+        one = output._replace(
+            logits=output.logits[[row]], deltas=output.deltas[[row]], confidence=output.confidence[[row]]
+        )
+        matched = module.compute_losses(one, [{"boxes": objects.boxes, "labels": objects.labels}]).matched[0].tolist()
+        for p, n in enumerate(matched):
+            if n >= 0:
+                label, box = int(objects.labels[n]), objects.boxes[n].tolist()
+                guess = from_anchor(output.deltas[row, p].tolist(), output.anchors[p].tolist())
+                yield target, label, sigmoid(float(output.logits[row, p, label])), iou(guess, box)
+
+
 def reference_of(name, module, given):
+    if name in ("atss_tiny", "ddod_tiny"):
+        return matches_of(module, given)
     if name == "retinanet_tiny":
         return dense_reference(module, given, retinanet_objects, from_anchor)
     return (
@@ -140,7 +160,7 @@ def assert_told(positives, expected):
 
 
 @pytest.mark.sample(1)
-@pytest.mark.parametrize("name", KINDS[:3])
+@pytest.mark.parametrize("name", [*KINDS[:3], *ATSS])
 @torch.no_grad()
 def test_positives_are_those_of_a_loop(name):
     module, given = detector(name), batch()
@@ -173,7 +193,7 @@ def test_positives_of_the_second_stage_are_those_of_a_loop(monkeypatch):
     assert_told(positives, expected)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [*KINDS, CENTER, *ATSS])
 def test_nothing_is_told_unasked_and_asking_changes_no_loss(name):
     module, given = detector(name), batch()
     assert isinstance(module, AbstractTrainableModule) and module.tells_positives
@@ -187,7 +207,7 @@ def test_nothing_is_told_unasked_and_asking_changes_no_loss(name):
     assert positives.probs.dtype == positives.ious.dtype == torch.float32
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [*KINDS, CENTER, *ATSS])
 def test_without_a_labeled_object_there_are_none(name):
     module = detector(name)
     module.wants_positives = True
@@ -198,7 +218,7 @@ def test_without_a_labeled_object_there_are_none(name):
 
 
 @pytest.mark.sample(1)
-@pytest.mark.parametrize("name", KINDS[:3])
+@pytest.mark.parametrize("name", [*KINDS[:3], *ATSS])
 def test_positives_in_half_precision_are_near(name):
     module, given = detector(name), batch()
     module.wants_positives = True
@@ -210,7 +230,7 @@ def test_positives_in_half_precision_are_near(name):
     torch.testing.assert_close(found.ious, exact.ious, atol=0.1, rtol=0.1)
 
 
-@pytest.mark.parametrize("name", KINDS[:2])
+@pytest.mark.parametrize("name", [*KINDS[:2], CENTER, *ATSS])
 @torch.no_grad()
 def test_each_image_has_the_loss_that_it_has_alone(name):
     module, given = detector(name), batch()

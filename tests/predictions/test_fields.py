@@ -39,7 +39,8 @@ def test_hints_come_in_the_order_of_the_table() -> None:
 
 
 def test_a_classifier_is_not_told_what_a_detector_would_do() -> None:
-    assert hint_for(Need.PREDICTED_LOSS, is_detection=True).startswith("SSD does")
+    assert "method=llal" in hint_for(Need.PREDICTED_LOSS, is_detection=False)
+    assert hint_for(Need.UNCERTAINTIES, is_detection=True).startswith("SSD and Faster R-CNN do")
     for row in FIELDS:
         if row.of_detectors:
             assert hint_for(row.need, is_detection=False) == "no classifier does: it is of detections"

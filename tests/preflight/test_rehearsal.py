@@ -32,16 +32,30 @@ CLASSIFIER = Need.POSTERIOR | Need.IMAGE_FEATURES | Need.VIEWS | Need.HISTORY
 DETECTOR = Need.POSTERIOR | Need.IMAGE_FEATURES | Need.FEATURES | Need.VIEWS | Need.FLIP | Need.BOXES
 
 WRAPPED = {  # what those that wrap others are tried with
+    "BalancedGreedy": {"greedy": KCenter()},
     "ClassBalanced": {"ranking": Entropy()},
     "ClassWeighted": {"ranking": DetectionUncertainty(), "weights": DifficultyWeights()},
     "Dbal": {"ranking": Entropy()},
+    "DivProto": {"ranking": DetectionUncertainty()},
+    "Enms": {"ranking": DetectionUncertainty()},
     "PseudoLabelBalanced": {"ranking": Entropy()},
+    "ImageDiscriminator": {"latent": None, "epochs": 1},
     "Medoids": {"similarity": Ccms()},
     "Noris": {"information": LeastConfidence()},
+    "ObjectDiscriminator": {"latent": 4, "epochs": 1},
     "ObjectNoris": {"information": DetectionUncertainty("least_confidence")},
     "Then": {"first": RandomSampling(), "second": KCenter()},
 }
-OF_DETECTIONS = ("ClassWeighted", "DetectionUncertainty", "FlipInconsistency", "Medoids", "ObjectNoris")
+OF_DETECTIONS = (
+    "ClassWeighted",
+    "DetectionUncertainty",
+    "DivProto",
+    "Enms",
+    "FlipInconsistency",
+    "Medoids",
+    "ObjectDiscriminator",
+    "ObjectNoris",
+)
 
 OURS = [
     getattr(package, name)

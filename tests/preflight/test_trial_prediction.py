@@ -21,6 +21,8 @@ MODELS = {
     "retinanet_tiny": SCENES,
     "fcos_tiny": SCENES,
     "faster_rcnn_tiny": SCENES,
+    "ddod_tiny": SCENES,
+    "centernet_tiny": SCENES,
 }
 IMAGES = torch.tensor([1, 3])
 

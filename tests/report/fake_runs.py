@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from fake_files import hash_of, write_progress
 
+from alpl.acquisition import Query
 from alpl.machine.files import write_array, write_json, write_text
 from alpl.pool import Pool
 
@@ -119,6 +121,14 @@ def make_sweep(root: Path, table: str = "thesis/table3_1", report: dict[str, Any
     make_run(root, table, "dispersion", seed=0, lr=0.1, report=report)
     make_run(root, table, "bald", done=0, report=report, error="ValueError: p must be in (0, 1), got <2>")
     return root
+
+
+def save_query(folder: Path, cycle: int, index: Sequence[int]) -> None:
+    """Write a query, and take away the pools of later cycles: others were labeled there."""
+    for pool in folder.glob("cycle_*/pool.csv"):
+        if pool.parent.name > f"cycle_{cycle:02d}":
+            pool.unlink()
+    Query(torch.tensor(index), torch.zeros(len(index))).save(folder / f"cycle_{cycle:02d}" / "query.csv")
 
 
 if __name__ == "__main__":

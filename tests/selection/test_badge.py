@@ -26,7 +26,7 @@ def _images(random, number, case):
 def test_a_thousand_random_cases(first):
     random = torch.Generator().manual_seed(0)
     for case in range(1000):
-        number = int(torch.randint(0, 25, (1,), generator=random))
+        number = int(torch.randint(0, 25 if case % 5 == 0 else 8, (1,), generator=random))
         features, probs = _images(random, number, case)
         budget = (min(1, number), number, number // 2)[case % 3]
         draws = [torch.Generator().manual_seed(case) for _ in range(2)]
@@ -40,11 +40,28 @@ def test_a_thousand_random_cases(first):
             assert float(squared[k]) == pytest.approx(float(expected), rel=1e-9, abs=1e-12)
 
 
-def test_many_images():
+@pytest.mark.parametrize("limit", [2**25, 2**14], ids=["all held", "in blocks"])
+def test_many_images(limit):
     random = torch.Generator().manual_seed(1)
     features, probs = torch.randn(800, 16, generator=random), torch.randn(800, 10, generator=random).softmax(1)
     draws = [torch.Generator().manual_seed(7) for _ in range(2)]
-    assert badge(features, probs, 300, draws[0])[0].tolist() == obvious(features, probs, 300, draws[1])
+    picks, squared = badge(features, probs, 300, draws[0], memory_limit=limit)
+    assert picks.tolist() == obvious(features, probs, 300, draws[1])
+    space = GradientSpace(features, probs, 2**20)
+    for k in (1, 31, 32, 33, 299):  # about the blocks in which they are computed
+        assert squared[k] == space.exact(picks[k].expand(k), picks[:k]).min()
+
+
+def test_bounds_hold_what_lies_between_them():
+    random = torch.Generator().manual_seed(3)
+    features, probs = torch.randn(60, 5, generator=random), torch.randn(60, 4, generator=random).softmax(1)
+    space, everyone = GradientSpace(features, probs, 256 * 10), torch.arange(60)
+    for columns in (everyone[:1], everyone[7:40]):
+        pairs = torch.cartesian_prod(everyone, columns)
+        exact = space.exact(pairs[:, 0], pairs[:, 1]).view(60, -1).amin(1)
+        for low, high in (space.bounds(columns), space.between(everyone)(columns)):
+            assert (low <= exact).all() and (exact <= high).all()
+            assert (high - low <= 1e-5 * (space.norms + space.norms[columns].max())).all()
 
 
 def test_distances_of_gradients_that_are_never_formed():

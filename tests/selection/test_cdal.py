@@ -1,12 +1,10 @@
 import math
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from forked import Forked
+from resident_peak import CLEAR
 
 from alpl.predictions import Form, Posterior, Predictions
 from alpl.selection.cdal import ClassContexts, image_mixtures
@@ -162,35 +160,28 @@ def test_a_limit_that_holds_no_instance_is_an_error():
 
 
 _MEASURE = """
-from pathlib import Path
 import torch
 from alpl.predictions import Posterior, Predictions
 from alpl.selection.cdal import ClassContexts, image_mixtures
-torch.set_num_threads(1)
-def status(name):
-    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if name in line)
+from resident_peak import peak_of
 row = torch.arange(1000).repeat_interleave(40)
 probs = (4 * torch.randn(40_000, 80, generator=torch.Generator().manual_seed(0))).softmax(1)
 predictions = Predictions(torch.arange(1000), row, Posterior(probs))
 for read in (image_mixtures, ClassContexts):
     read(predictions.slice(0, 10), memory_limit=2**20)  # loads code
-    Path("/proc/self/clear_refs").write_text("5")
-    before = status("VmRSS")
-    made = read(predictions, memory_limit=2**20)
-    print((status("VmHWM") - before) * 1024, made._probs.numel() if read is ClassContexts else 0)
-    del made
+    peak = peak_of(lambda: read(predictions, memory_limit=2**20))
+    print(peak, read(predictions, memory_limit=2**20)._probs.numel() if read is ClassContexts else 0)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's record of the resident peak")
+@pytest.mark.skipif(not CLEAR.exists(), reason="needs Linux's record of the resident peak")
 def test_the_memory_is_as_stated():
     # as in test_kcenter_limits; three float64 copies of the posterior were 73 MiB
-    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
-    ran = subprocess.run(
-        [sys.executable, "-c", _MEASURE], capture_output=True, text=True, check=True, timeout=120, env=environment
-    )
-    (of_images, _), (of_classes, entries) = ([int(word) for word in line.split()] for line in ran.stdout.splitlines())
+    process = Forked("-c", _MEASURE)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    (of_images, _), (of_classes, entries) = ([int(word) for word in line.split()] for line in out.splitlines())
     block, result, interpreter = 2**20, 8 * 1000 * 80, 2**19
     assert of_images < block + 24 * 1000 + result + interpreter, of_images / 2**20
     assert of_classes < block + 16 * entries + result + interpreter, of_classes / 2**20

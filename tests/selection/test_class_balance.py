@@ -211,6 +211,29 @@ def test_descents_better_the_rounding_of_the_dual(monkeypatch):
     assert values[1] - dual.bound < 0.6 * (first - dual.bound)
 
 
+def test_the_search_ends_at_a_gap_or_where_descents_no_longer_pay(monkeypatch):
+    monkeypatch.setattr(exchange_search, "_PATIENCE", 3)
+    cost, probs, counts = draw(400, 10, 0)
+    targets = class_targets(counts, 40)
+    once = balanced_choice(cost, probs, targets, 2.0, 40, enough=1.0)
+    long = balanced_choice(cost, probs, targets, 2.0, 40, enough=0.0)
+    assert once.descents == 1 and 3 < long.descents < 40 and long.gap <= once.gap
+    between = balanced_choice(cost, probs, targets, 2.0, 40, enough=(once.gap + long.gap) / 2)
+    assert between.gap <= (once.gap + long.gap) / 2 and between.descents <= long.descents
+
+
+def test_when_descents_no_longer_pay(monkeypatch):
+    monkeypatch.setattr(exchange_search, "_PATIENCE", 2)
+    # of 10 above the bound, 1 % is 0.1
+    for lowest, expected in (
+        ([10.0] * 2, False),
+        ([10.0] * 3, True),
+        ([10.0, 10.0, 9.8], False),
+        ([20.0, 10, 9.95, 9.95], True),
+    ):
+        assert exchange_search._no_longer_pays([1000 + value for value in lowest], 1000.0) == expected, lowest
+
+
 @pytest.mark.slow
 def test_without_weight_it_is_the_ranking_and_with_much_it_is_balance():
     cost, probs, counts = draw(300, 4, 1)
@@ -237,6 +260,7 @@ def test_nothing_and_everything(budget):
         ({"weight": math.nan}, "weight must be"),
         ({"budget": 9}, r"budget must be in \[0, 6\]"),
         ({"num_steps": 0}, "num_steps must be >= 1, got 0"),
+        ({"enough": -0.1}, "enough must be >= 0, got -0.1"),
         ({"cost": torch.zeros(5)}, "must be"),
         ({"probs": torch.full((6, 3), math.nan)}, "probs must be finite"),
     ],

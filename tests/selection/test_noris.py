@@ -1,16 +1,14 @@
 """NORIS against loops written from the paper: Algorithms 1 and 2, greed on Eq. 7 and 8, Eq. 4 to 6, 9 and 10."""
 
 import math
-import os
 import random
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from forked import Forked
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from resident_peak import CLEAR
 
 from alpl.errors import ConfigError
 from alpl.selection.image_distance import FeatureDistance
@@ -296,39 +294,35 @@ def test_noris_on_objects():
 
 
 _MEASURE = """
-from pathlib import Path
 import torch
 from alpl.selection.object_distance import ObjectDistance
-torch.set_num_threads(1)
-def status(name):
-    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if name in line)
+from resident_peak import peak_of
 draw = torch.Generator().manual_seed(0)
 row = torch.arange(2000).repeat_interleave(15)
 objects, images = torch.randn(30_000, 64, generator=draw), torch.randn(2000, 64, generator=draw)
-for metric, aggregation in (("squared_euclidean", "maximum"), ("euclidean", "average"), ("cosine", "average")):
-    options = {"metric": metric, "aggregation": aggregation, "memory_limit": 2**21}
-    ObjectDistance(objects[:300], row[:300], images[:20], **options).largest()  # loads code
-    Path("/proc/self/clear_refs").write_text("5")
-    before = status("VmRSS")
+
+def measured():
     distance = ObjectDistance(objects, row, images, **options)
     distance.row(5)
     if metric == "squared_euclidean":
         distance.largest()
-    print((status("VmHWM") - before) * 1024)
-    del distance
+
+for metric, aggregation in (("squared_euclidean", "maximum"), ("euclidean", "average"), ("cosine", "average")):
+    options = {"metric": metric, "aggregation": aggregation, "memory_limit": 2**21}
+    ObjectDistance(objects[:300], row[:300], images[:20], **options).largest()  # loads code
+    print(peak_of(measured))
 """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's record of the resident peak")
+@pytest.mark.skipif(not CLEAR.exists(), reason="needs Linux's record of the resident peak")
 def test_object_distances_take_the_memory_that_is_stated():
     # as in test_kcenter_limits; three copies of the objects were 44 MiB, five 73
-    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
-    ran = subprocess.run(
-        [sys.executable, "-c", _MEASURE], capture_output=True, text=True, check=True, timeout=120, env=environment
-    )
+    process = Forked("-c", _MEASURE)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
     of_objects, of_images, interpreter = 8 * 64 * 30_000, 8 * 64 * 2000, 2**19
-    for line, (objects, by_image) in zip(ran.stdout.split(), [(1, 2), (1, 4), (2, 4)], strict=True):
+    for line, (objects, by_image) in zip(out.split(), [(1, 2), (1, 4), (2, 4)], strict=True):
         stated = 2**21 + objects * of_objects + by_image * of_images + 150 * 30_000
         assert int(line) < stated + interpreter, f"{int(line) / 2**20:.1f} MiB, {stated / 2**20:.1f} stated"
 

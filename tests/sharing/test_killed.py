@@ -5,10 +5,10 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked import Forked
 from shared_runs import contents, row, taken
 
 from alpl.runs.products import fault_of
@@ -19,24 +19,18 @@ SMALL = ("trainer.max_epochs=2", "schedule.cycles=1", "num_threads=1", "checkpoi
 pytestmark = pytest.mark.slow
 
 
-def started(
-    runs: Path, *overrides: str, script: tuple[str, ...] = ("-m", "alpl"), **environment: str
-) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, *script, f"paths.runs={runs}", *SMALL, *overrides],
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+def started(runs: Path, *overrides: str, script: tuple[str, ...] = ("-m", "alpl"), **environment: str) -> Forked:
+    return Forked(*script, f"paths.runs={runs}", *SMALL, *overrides, env=os.environ | environment, joined=True)
 
 
-def output(process: subprocess.Popen) -> str:
+def output(process: Forked) -> str:
     try:
         text, _ = process.communicate(timeout=300)
     except subprocess.TimeoutExpired:
         process.kill()
         raise
     assert process.returncode == 0, text
-    return str(text)
+    return text
 
 
 def killed(runs: Path, name: str) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from command import Result, alpl
 from slurm.cluster import Cluster, NoSlurmError, require_programs
+from slurm.held_fit import FOLDER, TASKS
 
 from alpl.commands.report import cli as report
 from alpl.config.compose import SLURM
@@ -22,10 +23,12 @@ from alpl.runs.run_folder import RunFolder
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 SWEEP = (
-    "-m", "acquisition=random,dispersion", "seed=0,1", "schedule.cycles=1", "trainer.max_epochs=100",
-    "checkpoint_every_s=0",
+    "-m", "acquisition=random,dispersion", "seed=0,1", "schedule.cycles=1", "trainer.max_epochs=4",
+    "checkpoint_every_s=0", "+callbacks.held._target_=slurm.held_fit.HeldFit",
 )  # fmt: skip
-NUM_RUNS = 4  # three that are disturbed, one that is not
+NUM_RUNS = 4
+KILLED, REQUEUED, WARNED = 0, 1, NUM_RUNS - 1  # numbers in the array; the other one is not disturbed
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,8 @@ def cluster() -> Iterator[Cluster]:
     try:
         require_programs()
         with Cluster(folder, max(2, os.cpu_count() or 1)) as running:
+            path = [str(TESTS), os.environ.get("PYTHONPATH", "")]
+            running.environment["PYTHONPATH"] = os.pathsep.join(path)  # of the callback that holds jobs
             yield running
     except NoSlurmError as error:
         pytest.skip(str(error))
@@ -52,7 +57,7 @@ def test_through_submitit(cluster: Cluster, local: Result, tmp_path: Path) -> No
     size = ["hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=null", "hydra.launcher.timeout_min=10"]
     command = [sys.executable, "-m", "alpl", *SWEEP, "slurm=cpu", *size, f"paths.runs={tmp_path}"]
     sweep = subprocess.Popen(
-        command, env=cluster.environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=_held(cluster, tmp_path), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
         killed, others = _disturb(cluster, tmp_path)
@@ -60,6 +65,7 @@ def test_through_submitit(cluster: Cluster, local: Result, tmp_path: Path) -> No
         _until(lambda: _hurry(cluster, hurried) or sweep.poll() is not None, "the sweep ends")
     finally:
         sweep.kill()
+        _free(tmp_path, *range(NUM_RUNS))
     out, err = sweep.communicate()
     assert sweep.returncode == 1
     assert f"job {_job(killed)} was killed or crashed" in err and err.count("was killed or crashed") == 1, err
@@ -71,8 +77,11 @@ def test_through_submitit(cluster: Cluster, local: Result, tmp_path: Path) -> No
 
 def test_as_an_array(cluster: Cluster, local: Result, tmp_path: Path) -> None:
     overrides = [*SWEEP, f"paths.runs={tmp_path}"]
-    assert _submit_what_is_left(cluster, tmp_path, overrides) == f"0-{NUM_RUNS - 1}"
-    killed, others = _disturb(cluster, tmp_path)
+    try:
+        assert _submit_what_is_left(cluster, tmp_path, overrides) == f"0-{NUM_RUNS - 1}"
+        killed, others = _disturb(cluster, tmp_path)
+    finally:
+        _free(tmp_path, *range(NUM_RUNS))
     hurried: set[str] = set()
     _until(lambda: _hurry(cluster, hurried) or not cluster.command("squeue", "-h"), "the array ends")
     _assert_requeued(others)
@@ -89,20 +98,33 @@ def test_as_an_array(cluster: Cluster, local: Result, tmp_path: Path) -> None:
 # --- what is done to the jobs
 
 
+def _held(cluster: Cluster, folder: Path) -> dict[str, str]:
+    """The environment of jobs that are held in their first fit where something will be done to them."""
+    tasks = ",".join(map(str, (KILLED, REQUEUED, WARNED)))
+    return {**cluster.environment, FOLDER: str(folder), TASKS: tasks}
+
+
+def _free(folder: Path, *tasks: int) -> None:
+    for task in tasks:
+        (folder / f"free_{task}").touch()
+
+
 def _disturb(cluster: Cluster, runs: Path) -> tuple[Path, list[Path]]:
-    """Kill the first run that is found in a fit, requeue the second, warn the array's last one that its time is up.
+    """Kill a job that is held in its fit, requeue another, warn the array's last one that its time is up.
 
     The last one, as its own number is the whole array's, too.
     """
     seen: list[Path] = []
-    for act, is_last in (
-        (lambda job: cluster.command("scancel", "--signal=KILL", job), False),
-        (lambda job: cluster.command("scontrol", "requeue", job), False),
-        (lambda job: _warn(cluster, job), True),
+    for task, act in (
+        (KILLED, lambda job: cluster.command("scancel", "--signal=KILL", job)),
+        (REQUEUED, lambda job: cluster.command("scontrol", "requeue", job)),
+        (WARNED, lambda job: _warn(cluster, job)),
     ):
-        _until(lambda: bool(_in_fit(runs, seen, is_last)), "a job is in a fit")  # noqa: B023
-        seen.append(_in_fit(runs, seen, is_last)[0])
-        act(_job(seen[-1]))
+        _until((runs / f"held_{task}").exists, f"job {task} is in its fit")
+        (run,) = (path.parent for path in runs.rglob("slurm.jsonl") if _job(path.parent).endswith(f"_{task}"))
+        seen.append(run)
+        act(_job(run))
+    _free(runs, WARNED)
     return seen[0], seen[1:]
 
 
@@ -110,12 +132,6 @@ def _warn(cluster: Cluster, job: str) -> None:
     """Send the warning; scancel then asks for a minute or two again, as the job has requeued itself."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         cluster.command("scancel", "--signal=USR2", job, timeout=3)
-
-
-def _in_fit(runs: Path, seen: list[Path], is_last: bool) -> list[Path]:
-    fits = [path.parent.parent for path in runs.rglob("cycle_00/fit_0.ckpt")]
-    fits = [run for run in fits if _job(run).endswith(f"_{NUM_RUNS - 1}") == is_last]
-    return [run for run in fits if run not in seen and not RunFolder(run).is_finished]
 
 
 def _entries(run: Path) -> list[dict[str, object]]:
@@ -158,7 +174,7 @@ def _submit_what_is_left(cluster: Cluster, folder: Path, overrides: list[str]) -
     path = f"{Path(sys.executable).parent}:{cluster.environment['PATH']}"  # of an active virtual environment
     subprocess.run(
         ["sbatch", f"--array={numbers}", "--cpus-per-task=1", str(SLURM / "array.sbatch"), *overrides],
-        env={**cluster.environment, "PATH": path}, cwd=folder, check=True, capture_output=True,
+        env={**_held(cluster, folder), "PATH": path}, cwd=folder, check=True, capture_output=True,
     )  # fmt: skip
     return numbers
 

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from fake_runs import make_run
+from matplotlib.axes import Axes
 from PIL import Image
 
 from alpl.errors import DataError
@@ -157,3 +158,18 @@ def test_the_metric_against_a_setting(tmp_path):
         make_run(tmp_path, "t", "random", num_cycles=2, lr=lr)
     (one,) = drawn(tmp_path, {"draw": "by_setting", "key": "model.optimizer.lr", "cycle": 0})
     assert one.kind == "by_setting" and drawn(tmp_path, {"draw": "by_setting", "key": "model.nothing"}) == []
+
+
+def test_the_share_of_right_pseudo_labels_is_a_line_a_row_that_made_some(tmp_path, monkeypatch):
+    for row in ("random", "ceal"):
+        folder = make_run(tmp_path, "t", row, num_cycles=3)
+        if row == "ceal":
+            lines = (folder / "metrics.csv").read_text().splitlines()
+            shares = ("share_pseudo_right", "", "0.75", "0.5")  # none in the first cycle
+            text = "\n".join(f"{line},{share}" for line, share in zip(lines, shares, strict=True))
+            (folder / "metrics.csv").write_text(f"{text}\n")
+    seen = []
+    monkeypatch.setattr(Axes, "plot", lambda axes, x, y, **look: seen.append((look["label"], x, y)))
+    (one,) = drawn(tmp_path, "pseudo_right")
+    assert seen == [("ceal", [1, 2], [75.0, 50.0])] and "Right pseudo-labels on digits" in one.heading
+    assert drawn(tmp_path, {"draw": "pseudo_right", "rows": ["random"]}) == []

@@ -5,10 +5,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from fake_runs import NUM_IMAGES, make_run
+from fake_runs import NUM_IMAGES, make_run, save_query
 from PIL import Image
 
-from alpl.acquisition import Query
 from alpl.machine.files import write_text
 from alpl.pool import Pool
 from alpl.report import write_report
@@ -19,8 +18,7 @@ from alpl.runs.results import find_runs
 
 def choose(folder, *queries):
     for cycle, query in enumerate(queries):
-        index = torch.tensor(query)
-        Query(index, torch.zeros(len(query))).save(folder / f"cycle_{cycle:02d}" / "query.csv")
+        save_query(folder, cycle, query)
 
 
 def tables_of(root, notes=None):
@@ -87,7 +85,15 @@ def test_excluded_images_cannot_be_chosen(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, text", [("query.csv", "rank,index\n0,x\n"), ("query.csv", "rank,index\n"), ("pool.csv", "")]
+    "name, text",
+    [
+        ("query.csv", "rank,index\n0,x\n"),
+        ("query.csv", "rank,index\n"),
+        ("query.csv", "rank,index,utility\n0,100,0.0\n1,10"),
+        ("query.csv", "rank,index,utility\n0,100,0.0\n1,101,0."),
+        ("query.csv", "rank,index,utility\n0,100,0.0\n1,100,0.0\n"),
+        ("pool.csv", ""),
+    ],
 )
 def test_a_broken_file_is_named_and_left_out(tmp_path, name, text):
     for row in "abc":
@@ -97,6 +103,20 @@ def test_a_broken_file_is_named_and_left_out(tmp_path, name, text):
     notes = []
     (table,) = tables_of(tmp_path, notes)
     assert set(table.pairs) == {("a", "b")} and len(notes) == 1 and name in notes[0]
+
+
+def test_a_query_that_breaks_off_between_two_lines_is_told_by_the_next_pool(tmp_path):
+    for row in "abc":
+        folder = make_run(tmp_path, "t", row)
+        choose(folder, [100, 101])
+        first = (folder / "cycle_00" / "pool.csv").read_text().split("\n", 1)[0]
+        number = int(first.split("num_labeled=")[1])
+        write_text(folder / "cycle_01" / "pool.csv", f"{first.replace(str(number), str(number + 2))}\nindex,cycle\n")
+    write_text(folder / "cycle_00" / "query.csv", "rank,index,utility\n0,100,0.0\n")
+    notes = []
+    (table,) = tables_of(tmp_path, notes)
+    assert set(table.pairs) == {("a", "b")}
+    assert len(notes) == 1 and "query.csv must hold the 2 images that cycle 1 has more, got 1" in notes[0]
 
 
 def test_figure_and_file_are_in_the_report(tmp_path):

@@ -3,10 +3,8 @@
 import csv
 
 import pytest
-import torch
-from fake_runs import make_run
+from fake_runs import make_run, save_query
 
-from alpl.acquisition import Query
 from alpl.errors import DataError
 from alpl.machine.files import write_text
 from alpl.report import write_report
@@ -35,7 +33,7 @@ def make(root, rows=("one", "two"), **changes):
             first = [100, 101, 102, 103] if row == "one" else [101, 102, 103, 104 + seed]
             second = [110, 111, 112, 113] if row == "one" else [113, 200, 201, 202]
             for cycle, chosen in enumerate((first, second)):
-                Query(torch.tensor(chosen), torch.zeros(4)).save(folder / f"cycle_{cycle:02d}" / "query.csv")
+                save_query(folder, cycle, chosen)
 
 
 def compared(root):
@@ -70,7 +68,7 @@ def test_rows_that_did_not_begin_alike_have_no_share(tmp_path):
     make(tmp_path, rows=("one",))
     report = find_runs([tmp_path / "runs"])[0].report
     folder = make_run(tmp_path / "runs", "t", "two", seed=5, report=report)
-    Query(torch.tensor([1, 2]), torch.zeros(2)).save(folder / "cycle_00" / "query.csv")
+    save_query(folder, 0, [1, 2])
     (one,) = compared(tmp_path)
     assert one.lines[0].cells[1].ours_text == "no common seed and initial set" and "chance" not in one.title
 

@@ -1,5 +1,6 @@
 import csv
 import io
+import json
 
 import pytest
 from fake_runs import make_run
@@ -78,3 +79,31 @@ def test_classification_has_no_objects_and_an_unstarted_row_no_line(tmp_path):
     assert last.all_seconds == pytest.approx(5 * (0.5 + 1 + 1.5 + 2))
     make_run(tmp_path / "none", "t", "entropy", done=0)
     assert cost_tables(wide_tables(group(find_runs([tmp_path / "none"])))) == []
+
+
+def _noted(cycle, stage, rate, waiting, **more):
+    return json.dumps(
+        {"cycle": cycle, "stage": stage, "seconds": 1.0, "images_per_second": rate, "waiting": waiting} | more
+    )
+
+
+def test_how_fast_images_went_through_is_the_mean_over_fits_and_seeds(tmp_path):
+    for seed, rate in ((0, 100.0), (1, 300.0)):
+        folder = make_run(tmp_path, "t", "entropy", seed=seed, num_cycles=2)
+        lines = (folder / "journal.jsonl").read_text().splitlines()
+        kept = [line for line in lines if json.loads(line)["stage"] not in ("fit", "predict")]
+        noted = [
+            _noted(0, "fit", rate, 0.25), _noted(0, "fit_1", rate + 100, 0.75, gpu_bytes=2**30),
+            _noted(0, "predict", 1000.0, 0.5, gpu_bytes=2**31),
+        ]  # fmt: skip
+        write_text(folder / "journal.jsonl", "\n".join([*noted, *kept]) + "\n")
+    tables = cost_tables(wide_tables(group(find_runs([tmp_path]))))
+    first, second = tables[0].lines["entropy"]
+    assert tables[0].has_speed
+    assert (first.fit_speed, first.waiting) == ((100 + 200 + 300 + 400) / 4, 0.5)
+    assert (first.predict_speed, first.gpu_bytes) == (1000.0, 2**31)
+    assert (second.fit_speed, second.predict_speed, second.waiting, second.gpu_bytes) == (None, None, None, None)
+    lines = list(csv.DictReader(io.StringIO(cost_csv(tables))))
+    speed = ("fit_images_per_second", "predict_images_per_second", "waiting", "gpu_bytes")
+    assert [lines[0][name] for name in speed] == ["250", "1000", "0.5", "2147483648"]
+    assert [lines[1][name] for name in speed] == [""] * 4
