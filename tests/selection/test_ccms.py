@@ -9,7 +9,7 @@ import torch
 from forked import Forked
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from resident_peak import CLEAR
+from memory_peak import STATUS
 
 from alpl.selection.ccms import ccms
 from alpl.selection.object_match import CosineMatch, KlMatch, unit_vectors
@@ -227,7 +227,7 @@ _MEASURE = """
 import torch
 from alpl.selection.ccms import ccms
 from alpl.selection.objects import Objects
-from resident_peak import peak_of
+from memory_peak import peak_of
 number, each = 200, 45
 objects = Objects(torch.randn(number * each, 256), torch.zeros(number * each).long(), torch.rand(number * each),
     torch.arange(number).repeat_interleave(each), number)  # 9 MB of features in one class
@@ -238,7 +238,7 @@ print(peak_of(lambda: ccms(objects, memory_limit=2**22)) - 4 * number**2 - 100 *
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not CLEAR.exists(), reason="needs Linux's record of the resident peak")
+@pytest.mark.skipif(not STATUS.exists(), reason="needs Linux's record of a process")
 def test_the_memory_limit_is_kept():
     process = Forked("-c", _MEASURE)
     out, err = process.communicate(timeout=300)
