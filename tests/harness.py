@@ -215,7 +215,10 @@ class Tries:
         if again.status:
             return f"{what}: mended as told, the command ended with {again.status}: {again.said[-1500:]}"
         is_left = path.exists() and path.read_bytes() == rotten
-        apart = str(path.relative_to(runs)) if is_left and (is_named or path.name in _NOTES) else ""
+        is_apart = is_left and (is_named or path.name in _NOTES)
+        # weights that were deleted as told are not made again where all that reads them is done
+        is_apart |= _is_let_go(path)
+        apart = str(path.relative_to(runs)) if is_apart else ""
         return _with(what, difference(runs, self.whole[False], apart))
 
     def _report(self, runs: Path) -> tuple[Ended, dict[str, bytes]]:
@@ -288,6 +291,11 @@ def _num_begun(runs: Path) -> int:
 
 def _is_over(child: int) -> bool:
     return os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+
+
+def _is_let_go(path: Path) -> bool:
+    """Whether it is gone, and held weights of a cycle whose query has been chosen."""
+    return path.name == "model.pt" and not path.exists() and (path.parent / "query.csv").exists()
 
 
 def _with(what: str, fault: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import harness
 import pytest
-from harness import KINDS, SOON_S, Ended, difference, failing, not_heeded, rot, run
+from harness import KINDS, SOON_S, Ended, _is_let_go, difference, failing, not_heeded, rot, run
 
 
 @pytest.mark.slow
@@ -67,3 +67,12 @@ def test_writes_below_the_folder_fail_and_others_do_not(tmp_path: Path, *, lasti
         else:
             (runs / "a").replace(runs / "c")
     (runs / "d").open("w").close()
+
+
+def test_weights_may_stay_away_once_the_query_is_chosen(tmp_path: Path) -> None:
+    model, query = tmp_path / "model.pt", tmp_path / "query.csv"
+    assert not _is_let_go(model)
+    query.touch()
+    assert _is_let_go(model) and not _is_let_go(tmp_path / "metrics.json")
+    model.touch()
+    assert not _is_let_go(model)
