@@ -43,6 +43,7 @@ from alpl.acquisition.random_sampling import RandomSampling
 from alpl.acquisition.replay import Replay
 from alpl.acquisition.svm_margin import SvmMargin
 from alpl.acquisition.then import Then
+from alpl.acquisition.typiclust import TypiClust
 from alpl.acquisition.vaal import Vaal
 
 __all__ = [
@@ -98,5 +99,6 @@ __all__ = [
     "SvmMargin",
     "Then",
     "TopPerClass",
+    "TypiClust",
     "Vaal",
 ]

@@ -12,6 +12,7 @@ from alpl.selection.kcenter import kcenter_greedy
 from alpl.selection.medoids import kcenter_of_similarities, refine_medoids
 from alpl.selection.noris import Kernel, noris
 from alpl.selection.object_distance import ObjectDistance
+from alpl.selection.typiclust import typiclust
 
 __all__ = [
     "FeatureDistance",
@@ -30,4 +31,5 @@ __all__ = [
     "kcenter_of_similarities",
     "noris",
     "refine_medoids",
+    "typiclust",
 ]
