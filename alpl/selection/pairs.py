@@ -40,10 +40,16 @@ class Points:
     def __len__(self) -> int:
         return len(self.values)
 
+    @property
+    def largest(self) -> float:
+        """The largest squared length."""
+        return float(self._norms.max()) if len(self) else 0.0
+
     def squared(self, rows: Tensor, columns: Tensor | None = None) -> Tensor:
         """``Float64[n m]`` of the points ``rows`` (``Long[n]``) to ``columns``, or to all; 0 to itself."""
         others, norms = (self.values, self._norms) if columns is None else (self.values[columns], self._norms[columns])
-        found = torch.addmm(norms, self.values[rows], others.T, alpha=-2).add_(self._norms[rows, None]).clamp_(min=0)
+        # lengths first: of two points each is as far from the other, to the last bit
+        found = (self._norms[rows, None] + norms).addmm_(self.values[rows], others.T, alpha=-2).clamp_(min=0)
         if columns is None:
             return found.scatter_(1, rows[:, None], 0.0)
         return found.masked_fill_(rows[:, None] == columns, 0.0)

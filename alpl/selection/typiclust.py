@@ -112,7 +112,7 @@ def _most_typical(
         nearest = squared.topk(number, largest=False).values
         means.append((nearest.sqrt() if typicality == "as_written" else nearest).mean(1))
     mean = torch.cat(means)
-    best = int(mean.argmin())
+    best = int(mean.float().argmin())  # neighbors of each other are equally far: what is beyond 24 digits is rounding
     return int(candidates[best]), 1 / max(float(mean[best]), _CLOSEST)
 
 
