@@ -1,6 +1,7 @@
 """Acquisitions: one small file each. To add your own, see README.md, "Your own acquisition"."""
 
 from alpl.acquisition.badge import Badge
+from alpl.acquisition.bait import Bait
 from alpl.acquisition.bald import Bald
 from alpl.acquisition.base import AbstractAcquisition, AbstractRanking, Context, Query, Stage
 from alpl.acquisition.batch_bald import BatchBald
@@ -61,6 +62,7 @@ __all__ = [
     "AbstractPseudoLabeler",
     "AbstractRanking",
     "Badge",
+    "Bait",
     "BalancedGreedy",
     "BalancedKCenter",
     "Bald",

@@ -2,6 +2,7 @@
 
 from alpl.selection.average_linkage import average_linkage
 from alpl.selection.badge import badge
+from alpl.selection.bait import bait
 from alpl.selection.balanced_kcenter import balanced_kcenter
 from alpl.selection.batch_bald import batch_bald
 from alpl.selection.ccms import ccms
@@ -25,6 +26,7 @@ __all__ = [
     "ObjectDistance",
     "average_linkage",
     "badge",
+    "bait",
     "balanced_choice",
     "balanced_kcenter",
     "batch_bald",
