@@ -50,6 +50,8 @@ def _of_arrays(options: argparse.Namespace, acquisition: Any) -> tuple[Query, in
     arrays: dict[str, Any] = {
         name: files.read_numbers(path) for name in _ARRAYS if (path := getattr(options, name)) is not None
     }
+    if options.images is not None:
+        arrays["features"] = _image_features(options)
     if options.detections is not None:
         arrays |= files.read_detections(options.detections)
     labeled, excluded = files.read_labeled(options.labeled)
@@ -71,11 +73,32 @@ def _of_arrays(options: argparse.Namespace, acquisition: Any) -> tuple[Query, in
     return query, number, number - len(labeled) - len(excluded)
 
 
+def _image_features(options: argparse.Namespace) -> Any:
+    """``Float[N F]`` of a folder's images, by the network that is asked for."""
+    from alpl.machine.files import write_array
+    from alpl.querying.images import image_features, make_backbone
+
+    if options.features is not None or options.model is None:
+        raise ConfigError("--images must come with --model and without --features")
+    weights = None if options.weights == "none" else options.weights
+    found = image_features(_image_files(options), *make_backbone(options.model, weights)).numpy()
+    if options.save_features is not None:
+        write_array(options.save_features, found)
+    return found
+
+
+def _image_files(options: argparse.Namespace) -> list[Path]:
+    from alpl.querying.images import image_files
+
+    return image_files(options.images)
+
+
 def _of_run(options: argparse.Namespace, acquisition: Any) -> tuple[Query, int, int]:
     """The query, N and U."""
     from alpl.querying.kept import select_from_run
 
-    others = [name for name in (*_ARRAYS, "detections", "labeled", "labels", "excluded") if getattr(options, name)]
+    brought = (*_ARRAYS, "images", "detections", "labeled", "labels", "excluded")
+    others = [name for name in brought if getattr(options, name)]
     if others:
         raise ConfigError(
             f"--run brings predictions and pool of its own, got --{others[0].replace('_', '-')} beside it"
@@ -109,6 +132,8 @@ def _amount(text: str) -> int | float | str:
 def _names(options: argparse.Namespace, number: int) -> list[str] | None:
     from alpl.querying.files import read_names
 
+    if options.names is None and options.images is not None:
+        return [str(path.relative_to(options.images)) for path in _image_files(options)]
     return None if options.names is None else read_names(options.names, number)
 
 
@@ -158,6 +183,16 @@ def _parser() -> argparse.ArgumentParser:
         help="ragged: an .npz with row [I] (of which image each detection is), and of posterior, views, classes, "
         "scores, boxes, object_features what the acquisition needs",
     )
+    add("--images", type=Path, metavar="FOLDER", help="of images, instead of features, for a network to look at:")
+    add("--model", metavar="NAME", help="of torchvision's (resnet50) or timm's (timm/vit_small_patch14_dinov2.lvd142m)")
+    add(
+        *("--weights",),
+        default="DEFAULT",
+        metavar="W",
+        help="of that network: DEFAULT (the default) or another name of torchvision's, fetched where they are not "
+        "cached; a file with a state dict; none",
+    )
+    add("--save-features", type=Path, metavar="FILE", help="keep them (.npy), for --features the next time")
     add("--form", default="softmax", metavar="FORM", help="of probabilities: softmax (default), background, sigmoid")
     add("--labeled", type=Path, metavar="FILE", help="rows of labeled images, one a line, or a pool.csv of a run")
     add("--labels", type=Path, metavar="FILE", help="their classes, one a line, in the same order")

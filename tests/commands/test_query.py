@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torchvision
 from command import TINY, alpl
+from PIL import Image
 
 from alpl.acquisition import KCenter
 from alpl.commands.query import cli
@@ -99,6 +102,64 @@ def test_labels_for_class_balance(files: Path, capsys) -> None:
     cli(["--posterior", "posterior.npy", "--labels", "labels.txt", *KCENTER[2:-1], "entropy_balanced"])
     expected = select("entropy_balanced", 4, posterior=posterior, labeled=LABELED, labels=[0, 1, 1]).index.tolist()
     assert [int(line) for line in capsys.readouterr().out.split()] == expected
+
+
+def _colors(folder: Path, number: int) -> None:
+    (folder / "sub").mkdir(parents=True)
+    for place in range(number):
+        name = f"{place:02d}.PNG" if place % 2 else f"sub/{place:02d}.jpg"
+        Image.new("RGB", (40 + place, 30), (place * 20, 255 - place * 20, 100)).save(folder / name)
+
+
+@pytest.mark.slow
+def test_images_of_a_folder_by_a_network_with_given_weights(files: Path, capsys) -> None:
+    _colors(files / "photos", 7)
+    torch.manual_seed(0)
+    network = torchvision.models.get_model("resnet18", weights=None, num_classes=5)
+    torch.save(network.state_dict(), "weights.pt")
+    common = ("--acquisition", "max_herding", "--budget", "3")
+    look = ("--images", "photos", "--model", "resnet18", "--weights", "weights.pt", "--save-features", "kept.npy")
+    cli([*look, *common])
+    names = sorted(path.relative_to(files / "photos") for path in (files / "photos").rglob("*.*"))
+    printed = capsys.readouterr().out.splitlines()
+    network.fc = torch.nn.Identity()
+    prepare = torchvision.models.ResNet18_Weights.DEFAULT.transforms()
+    with torch.no_grad():
+        seen = [network.eval()(prepare(Image.open(files / "photos" / name).convert("RGB"))[None])[0] for name in names]
+    np.testing.assert_allclose(np.load("kept.npy"), torch.stack(seen).numpy(), rtol=1e-4, atol=1e-5)
+    expected = select("max_herding", 3, features=np.load("kept.npy")).index.tolist()
+    assert printed == [str(names[row]) for row in expected]
+    assert "must come with --model and without --features" in _refused(capsys, "--images", "photos", *common)
+    torch.save({"conv1.weight": network.conv1.weight}, "weights.pt")
+    assert "weights.pt must hold the weights of the network, there is no bn1" in _refused(capsys, *look, *common)
+    (files / "photos" / "broken.jpg").write_text("no image")
+    text = _refused(capsys, *look[:-4], "--weights", "none", *common)
+    assert "broken.jpg must hold an image, and is broken or of something else" in text
+    assert "must be a folder with images" in _refused(capsys, "--images", ".git", *look[2:], *common)
+
+
+@pytest.mark.parametrize(
+    ("model", "weights", "message"),
+    [
+        ("resnet19", "none", "name must be a classification network of torchvision, got 'resnet19'"),
+        ("resnet18", "IMAGENET9", "weights must be known to torchvision for resnet18, got 'IMAGENET9'"),
+        ("timm/resnet18", "IMAGENET1K_V1", "weights of timm's networks must be DEFAULT, none or a file"),
+    ],
+)
+def test_networks_that_are_not_there(files: Path, capsys, model, weights, message) -> None:
+    _colors(files / "photos", 2)
+    words = ("--images", "photos", "--acquisition", "max_herding", "--budget", "1")
+    assert message in _refused(capsys, *words, "--model", model, "--weights", weights)
+
+
+@pytest.mark.slow
+def test_a_network_of_timm(files: Path, capsys) -> None:
+    _colors(files / "photos", 3)
+    look = ("--images", "photos", "--model", "timm/resnet18", "--weights", "none", "--save-features", "kept.npy")
+    cli([*look, "--acquisition", "kcenter", "--budget", "2"])
+    assert len(capsys.readouterr().out.splitlines()) == 2 and np.load("kept.npy").shape == (3, 512)
+    text = _refused(capsys, *look[:3], "timm/no_such", *look[4:], *KCENTER[-4:])
+    assert "name must be known to timm, got 'no_such'" in text
 
 
 @pytest.mark.slow
