@@ -24,6 +24,7 @@ from alpl.acquisition.drop_query import DropQuery
 from alpl.acquisition.entropy import Entropy
 from alpl.acquisition.feature_discriminators import ImageDiscriminator, ObjectDiscriminator
 from alpl.acquisition.flip_inconsistency import FlipInconsistency
+from alpl.acquisition.glister import Glister
 from alpl.acquisition.greedy import AbstractGreedy, BalancedGreedy
 from alpl.acquisition.herding import MaxHerding, UncertaintyHerding
 from alpl.acquisition.image_labelers import ConfidentImages, MostCertain
@@ -86,6 +87,7 @@ __all__ = [
     "Entropy",
     "FlipInconsistency",
     "FrequencyWeights",
+    "Glister",
     "GlobalSimilarity",
     "ImageDiscriminator",
     "JaccardSimilarity",

@@ -9,6 +9,7 @@ from alpl.selection.ccms import ccms
 from alpl.selection.class_balance import balanced_choice, class_targets
 from alpl.selection.core_set import core_set
 from alpl.selection.dbal import diverse_mini_batch
+from alpl.selection.glister import glister
 from alpl.selection.herding import herding
 from alpl.selection.image_distance import FeatureDistance
 from alpl.selection.image_similarity import global_similarity, jaccard_similarity
@@ -34,6 +35,7 @@ __all__ = [
     "class_targets",
     "core_set",
     "diverse_mini_batch",
+    "glister",
     "global_similarity",
     "herding",
     "jaccard_similarity",

@@ -12,8 +12,8 @@ from torch import Tensor
 from alpl.selection.feature_spaces import check_features
 from alpl.selection.neighbors import nearest_center, weighted_kmeans
 
-LINKED_UP_TO = 8192
-"""Points up to which all pairs are held: 268 MB."""
+LINKED_UP_TO = 4096
+"""Points up to which all pairs are held: 67 MB."""
 
 
 def average_linkage(
