@@ -169,6 +169,6 @@ def test_the_form_is_read():
     assert least.index.tolist() == [0] and alpl.select("least_confidence", 1, posterior=outputs).index.tolist() == [1]
 
 
-def test_nothing_else_is_called_alpl_select():
-    with pytest.raises(AttributeError, match="module 'alpl' has no attribute 'selekt'"):
-        _ = alpl.selekt
+def test_nothing_else_is_made_up_for_the_package():
+    with pytest.raises(ImportError, match="cannot import name 'selekt' from 'alpl'"):
+        from alpl import selekt  # noqa: F401
