@@ -56,10 +56,11 @@ def test_numpy_torch_and_lists_give_the_picks_of_the_class_itself():
 
     context = Context(pool, 4, 5, unlabeled=observed(pool.unlabeled), labeled=observed(pool.labeled))
     for name in ("kcenter", "badge", "cdal", "noris", "dbal", "margin", "random"):
-        expected = acquisition_of(name).select(context)
+        acquisition = acquisition_of(name)
+        expected = acquisition.select(context)
         for kind in (np.asarray, torch.tensor, np.ndarray.tolist):
             given = {"features": kind(features), "posterior": kind(posterior), "labeled": kind(np.array(LABELED))}
-            found = alpl.select(name, 4, seed=5, **given)
+            found = alpl.select(acquisition, 4, seed=5, **given)
             assert torch.equal(found.index, expected.index), name
             assert torch.allclose(found.utility, expected.utility, rtol=1e-6), name  # lists are of float64
 
