@@ -1,8 +1,10 @@
 """Acquisitions: one small file each. To add your own, see README.md, "Your own acquisition"."""
 
 from alpl.acquisition.badge import Badge
+from alpl.acquisition.bait import Bait
 from alpl.acquisition.bald import Bald
 from alpl.acquisition.base import AbstractAcquisition, AbstractRanking, Context, Query, Stage
+from alpl.acquisition.batch_bald import BatchBald
 from alpl.acquisition.ccms import Ccms
 from alpl.acquisition.cdal import Cdal
 from alpl.acquisition.class_balanced import BalancedKCenter, ClassBalanced, PseudoLabelBalanced
@@ -12,15 +14,19 @@ from alpl.acquisition.class_weighted import (
     DifficultyWeights,
     FrequencyWeights,
 )
+from alpl.acquisition.cluster_margin import ClusterMargin
 from alpl.acquisition.core_set import CoreSet
 from alpl.acquisition.dbal import Dbal
 from alpl.acquisition.detection_uncertainty import DetectionUncertainty
 from alpl.acquisition.dispersion import Dispersion
 from alpl.acquisition.div_proto import DivProto, Enms
+from alpl.acquisition.drop_query import DropQuery
 from alpl.acquisition.entropy import Entropy
 from alpl.acquisition.feature_discriminators import ImageDiscriminator, ObjectDiscriminator
 from alpl.acquisition.flip_inconsistency import FlipInconsistency
+from alpl.acquisition.glister import Glister
 from alpl.acquisition.greedy import AbstractGreedy, BalancedGreedy
+from alpl.acquisition.herding import MaxHerding, UncertaintyHerding
 from alpl.acquisition.image_labelers import ConfidentImages, MostCertain
 from alpl.acquisition.image_similarity import (
     AbstractImageSimilarity,
@@ -38,11 +44,14 @@ from alpl.acquisition.object_kcenter import ObjectKCenter
 from alpl.acquisition.object_ranking import AbstractObjectRanking
 from alpl.acquisition.oracle import Oracle
 from alpl.acquisition.predicted_loss import PredictedLoss
+from alpl.acquisition.probcover import ProbCover
 from alpl.acquisition.pseudo_labelers import AbstractPseudoLabeler, ConfidentObjects, TopPerClass
 from alpl.acquisition.random_sampling import RandomSampling
 from alpl.acquisition.replay import Replay
+from alpl.acquisition.stochastic import Stochastic
 from alpl.acquisition.svm_margin import SvmMargin
 from alpl.acquisition.then import Then
+from alpl.acquisition.typiclust import TypiClust
 from alpl.acquisition.vaal import Vaal
 
 __all__ = [
@@ -54,13 +63,16 @@ __all__ = [
     "AbstractPseudoLabeler",
     "AbstractRanking",
     "Badge",
+    "Bait",
     "BalancedGreedy",
     "BalancedKCenter",
     "Bald",
+    "BatchBald",
     "Ccms",
     "Cdal",
     "ClassBalanced",
     "ClassWeighted",
+    "ClusterMargin",
     "ConfidentImages",
     "ConfidentObjects",
     "Context",
@@ -70,10 +82,12 @@ __all__ = [
     "DifficultyWeights",
     "Dispersion",
     "DivProto",
+    "DropQuery",
     "Enms",
     "Entropy",
     "FlipInconsistency",
     "FrequencyWeights",
+    "Glister",
     "GlobalSimilarity",
     "ImageDiscriminator",
     "JaccardSimilarity",
@@ -81,6 +95,7 @@ __all__ = [
     "KlMatching",
     "LeastConfidence",
     "Margin",
+    "MaxHerding",
     "Medoids",
     "MixtureUncertainty",
     "MostCertain",
@@ -90,13 +105,17 @@ __all__ = [
     "ObjectNoris",
     "Oracle",
     "PredictedLoss",
+    "ProbCover",
     "PseudoLabelBalanced",
     "Query",
     "RandomSampling",
     "Replay",
     "Stage",
+    "Stochastic",
     "SvmMargin",
     "Then",
     "TopPerClass",
+    "TypiClust",
+    "UncertaintyHerding",
     "Vaal",
 ]

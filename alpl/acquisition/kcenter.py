@@ -40,17 +40,18 @@ class KCenter(AbstractGreedy):
 
     def select(self, context: Context) -> Query:
         """See :func:`alpl.selection.kcenter.kcenter_greedy`; the utility is the distance at which each was chosen."""
-        features, centers = self._features(context)
+        features, centers = image_and_labeled_features(context)
         picks, distances = kcenter_greedy(features, centers, context.budget, metric=self.metric, backend=self.backend)
         return Query(context.predictions.index.cpu()[picks.cpu()], distances)
 
     def gain(self, context: Context) -> NearestGain:
         """See the base class: the distance to the nearest labeled or chosen image."""
-        return kcenter_gain(*self._features(context), metric=self.metric, backend=self.backend)
+        return kcenter_gain(*image_and_labeled_features(context), metric=self.metric, backend=self.backend)
 
-    @staticmethod
-    def _features(context: Context) -> tuple[Tensor, Tensor]:
-        assert context.labeled is not None, "Need.LABELED was declared"
-        features, centers = context.predictions.image_features, context.labeled.image_features
-        assert features is not None and centers is not None, "Need.IMAGE_FEATURES was declared"
-        return features, centers
+
+def image_and_labeled_features(context: Context) -> tuple[Tensor, Tensor]:
+    """``Float[U F]`` and ``Float[L F]``: image features of the unlabeled and of the labeled images."""
+    assert context.labeled is not None, "Need.LABELED was declared"
+    features, centers = context.predictions.image_features, context.labeled.image_features
+    assert features is not None and centers is not None, "Need.IMAGE_FEATURES was declared"
+    return features, centers

@@ -44,6 +44,7 @@ def test_help_names_the_choices_of_all_groups() -> None:
         (["alpl.commands.jobs", "+experiment=quickstart"], "experiment=quickstart"),
         (["alpl.commands.status", "paths.runs=/nowhere"], "paths.runs must hold run folders"),
         (["alpl.commands.matrix", "--help"], "every acquisition against every model"),
+        (["alpl.commands.query", "--help"], "usage: alpl-query"),
         (["alpl.commands.report", "--help"], "usage: alpl-report"),
         (["alpl.commands.tables", "--help"], "usage: alpl-tables"),
     ],

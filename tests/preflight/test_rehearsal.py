@@ -34,6 +34,7 @@ DETECTOR = Need.POSTERIOR | Need.IMAGE_FEATURES | Need.FEATURES | Need.VIEWS | N
 WRAPPED = {  # what those that wrap others are tried with
     "BalancedGreedy": {"greedy": KCenter()},
     "ClassBalanced": {"ranking": Entropy()},
+    "ClusterMargin": {"ranking": Entropy()},
     "ClassWeighted": {"ranking": DetectionUncertainty(), "weights": DifficultyWeights()},
     "Dbal": {"ranking": Entropy()},
     "DivProto": {"ranking": DetectionUncertainty()},
@@ -44,7 +45,9 @@ WRAPPED = {  # what those that wrap others are tried with
     "Noris": {"information": LeastConfidence()},
     "ObjectDiscriminator": {"latent": 4, "epochs": 1},
     "ObjectNoris": {"information": DetectionUncertainty("least_confidence")},
+    "Stochastic": {"ranking": Entropy()},
     "Then": {"first": RandomSampling(), "second": KCenter()},
+    "UncertaintyHerding": {"ranking": Entropy()},
 }
 OF_DETECTIONS = (
     "ClassWeighted",
