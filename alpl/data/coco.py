@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias, final, get_args
 from alpl.boxes.objects import DetectionSplits
 from alpl.data.annotation_checks import make_splits
 from alpl.data.annotations import MARKS, AbstractAnnotatedFiles, Annotations, Bad, Problem
-from alpl.data.image_files import check_regular
 from alpl.errors import ConfigError, DataError
+from alpl.machine.safe_xml import check_regular
 
 TEST = "val2017"  # 5,000 images, of which none is in train2014 or train2017
 _NUM_DIGITS = 100  # of an id that is written as a text: Python refuses to make a number of thousands

@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeAlias, final
-from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
+from xml.etree.ElementTree import Element
 
 from alpl.boxes.objects import DetectionSplits
 from alpl.data.annotation_checks import make_splits
 from alpl.data.annotations import MARKS, AbstractAnnotatedFiles, Annotations
-from alpl.data.image_files import check_regular, listed_names
+from alpl.data.image_files import listed_names
 from alpl.data.source import fetch
 from alpl.errors import ConfigError, DataError
+from alpl.machine.safe_xml import parse_xml
 
 CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -260,38 +261,6 @@ def _files_in(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except (OSError, ValueError):
         return []
-
-
-class _NoDoctype(TreeBuilder):
-    """Refuses documents that define entities: a few nested ones fill any memory."""
-
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        raise DataError("declares a document type, which is refused")
-
-
-def parse_xml(file: Path) -> Element:
-    """Parse an annotation.
-
-    Raises:
-        DataError: it is missing, broken, or declares a document type; the message does not name the file.
-    """
-    try:
-        check_regular(file)
-        content = file.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError("there is no such annotation") from error
-    except (OSError, ValueError) as error:  # the latter: no file can have such a name
-        raise DataError(f"cannot be read: {error}") from error
-    # before the parser sees it, too: it would go on expanding entities to the end of its buffer
-    if b"<!DOCTYPE" in content.replace(b"\0", b""):
-        raise DataError("declares a document type, which is refused")
-    parser = XMLParser(target=_NoDoctype())
-    try:
-        parser.feed(content)
-        root: Element = parser.close()
-    except (ParseError, ValueError, LookupError) as error:  # the last two: wrong or unknown encodings
-        raise DataError(f"is not valid XML: {error}") from error
-    return root
 
 
 def _size(root: Element) -> tuple[int, int] | None:
