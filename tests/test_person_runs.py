@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from command import Result, alpl
+from forked import Forked
 from person import answer_file, cycles_with_a_person, take
 
 from alpl.commands.status import state_of
@@ -14,7 +15,7 @@ TINY = ("acquisition=margin", "trainer.max_epochs=2", "schedule.cycles=2", "sche
 SCENES = (
     "data=digit_scenes", "model=ssd_tiny", "acquisition=detection_entropy", "trainer.max_epochs=-1",
     "trainer.max_steps=2", "model.scheduler_interval=step", "model.scheduler.T_max=2", "schedule.cycles=2",
-    "schedule.initial.size=8", "schedule.budget=4", "data.source.num_train=24", "data.source.num_test=8",
+    "schedule.initial.size=8", "schedule.budget=4", "+data.source.num_train=24", "+data.source.num_test=8",
 )  # fmt: skip
 
 
@@ -28,6 +29,7 @@ def pools_and_numbers(run: Path) -> list[str]:
     return [*texts, *[(cycle / "query.csv").read_text() for cycle in cycles[:-1]], (run / "metrics.csv").read_text()]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     "overrides, formats", [(TINY, ("label_studio", "cvat")), (SCENES, ("coco", "yolo"))], ids=["classes", "boxes"]
 )
@@ -79,7 +81,7 @@ def test_a_changed_answer_replaces_and_a_wrong_one_takes_nothing(tmp_path: Path)
     assert take(run, file)[0] == 0
     tasks = read_json(run / "cycle_00" / "tasks.json")["tasks"]
     first = tasks[0]["index"]
-    right = dict((row[0], row[1]) for row in read_json(run / "answers.json")["answers"])[first][0][0]
+    right = {row[0]: row[1] for row in read_json(run / "answers.json")["answers"]}[first][0][0]
     wrong = "3" if right != "3" else "4"
     (tmp_path / "other.csv").write_text(f"index,label\n{first},{wrong}\n")
     assert take(run, tmp_path / "other.csv")[1].startswith("0 new answers, 1 replaced; all 6")
@@ -90,16 +92,18 @@ def test_a_changed_answer_replaces_and_a_wrong_one_takes_nothing(tmp_path: Path)
     assert (run / "answers.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_answers_outlive_a_stage_that_is_undone(tmp_path: Path) -> None:
     run = asked(tmp_path).run_folder()
     assert take(run, answer_file(run, tmp_path / "right"))[0] == 0
     before = (run / "cycle_00" / "query.csv").read_text()
-    (run / "cycle_00" / "model.pt").unlink()
+    (run / "cycle_00" / "query.csv").unlink()
     result = again(tmp_path)
     assert result.status == 0 and "done again" in result.err, result.err
     assert (run / "cycle_00" / "query.csv").read_text() == before
 
 
+@pytest.mark.slow
 def test_changed_tasks_and_answers_are_named(tmp_path: Path) -> None:
     run = asked(tmp_path).run_folder()
     assert take(run, answer_file(run, tmp_path / "right"))[0] == 0
@@ -125,8 +129,52 @@ def test_what_cannot_be_asked_is_refused_before_training(tmp_path: Path) -> None
     assert status == 2 and "oracle=person" in said
 
 
+@pytest.mark.slow
 def test_in_a_sweep_the_others_go_on_and_it_ends_with_3(tmp_path: Path) -> None:
     sweep = ("-m", *TINY[1:], "schedule.cycles=1", "acquisition=random", "oracle=person,benchmark")
     result = alpl(tmp_path, *sweep)
     assert result.status == 3 and "alpl: run 1 waits for 6 answers" in result.err, result.err
-    assert len([path for path in tmp_path.rglob("cycle_01/metrics.json")]) == 1
+    assert len(list(tmp_path.rglob("cycle_01/metrics.json"))) == 1
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from alpl.commands import main
+from alpl.cycle.asking import Asking
+
+number, renamed, ask, replace = int(sys.argv.pop(1)), [], Asking.ask, Path.replace
+
+def counted(path, target):
+    renamed.append(target)
+    if len(renamed) == number:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(path, target)
+
+def asked(asking, *arguments):
+    Path.replace = counted
+    ask(asking, *arguments)
+    Path.replace = replace
+
+Asking.ask = asked
+main.cli()
+"""
+
+
+@pytest.mark.slow
+def test_killed_before_any_file_of_asking_and_answering(tmp_path: Path) -> None:
+    """Each attempt dies one file later than the one before, while it asks and while it takes the answers."""
+    overrides = [*TINY[:2], "schedule.budget=2", "schedule.cycles=1"]
+    simulated = alpl(tmp_path / "simulated", *overrides)
+    ends, run = [], tmp_path
+    for number in range(1, 40):
+        place = f"paths.runs={tmp_path / 'runs'}"
+        process = Forked("-c", DYING, str(number), *overrides, "oracle=person", place)
+        ends.append(process.wait(120))
+        if ends[-1] == 3:
+            run = Result(3, "", "", tmp_path / "runs").run_folder()
+            assert take(run, answer_file(run, tmp_path / f"given{number}"))[0] == 0
+        elif ends[-1] == 0:
+            break
+    assert ends[-1] == 0 and ends.count(3) == 1 and ends.count(-9) >= 8 and set(ends) == {0, 3, -9}, ends
+    assert pools_and_numbers(run) == pools_and_numbers(simulated.run_folder())
