@@ -64,10 +64,10 @@ class _AbstractCOCO(AbstractAnnotatedFiles):
         Raises:
             DataError: files are missing, or annotations are bad and not to be skipped.
         """
-        train, classes = _read(*self.train, "train", self.listing, outside=self.outside)
+        train, classes = read_split(*self.train, "train", self.listing, outside=self.outside)
         if self.crowds == "as_released":
             train.difficult = bytearray(len(train.difficult))
-        test, _ = _read(*self.test, "test", "as_written", outside=self.outside)
+        test, _ = read_split(*self.test, "test", "as_written", outside=self.outside)
         return make_splits(self.name, train, test, classes, self.policy)
 
 
@@ -148,7 +148,7 @@ class _Box(NamedTuple):
     crowd: Any
 
 
-def _read(file: Path, folder: Path, split: str, listing: str, *, outside: bool) -> tuple[Annotations, list[str]]:
+def read_split(file: Path, folder: Path, split: str, listing: str, *, outside: bool) -> tuple[Annotations, list[str]]:
     """Read a split; give it and its classes."""
     content = _parse(file)
     _check_categories(file, content["categories"])

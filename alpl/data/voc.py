@@ -114,8 +114,8 @@ class VOC(_AbstractVOC):
         """
         train, test = (Annotations(name, self.shift, self.outside) for name in ("train", "test"))
         for year in self.years:
-            _Folder(self._folder(year)).read(self._list(year, self.train), train)
-        _Folder(self._folder(TEST_YEAR)).read(self._list(TEST_YEAR, self.test), test)
+            VOCLayout(self._folder(year)).read(self._list(year, self.train), train)
+        VOCLayout(self._folder(TEST_YEAR)).read(self._list(TEST_YEAR, self.test), test)
         return make_splits("VOC", train, test, CLASSES, self.policy)
 
     def _folder(self, year: str) -> Path:
@@ -164,7 +164,7 @@ class VOCFolder(_AbstractVOC):
         self.name = name or str(self.root)
         self.lists = self.root / train_list, self.root / test_list
         self.classes = None if classes is None else tuple(classes)
-        self.folder = _Folder(self.root, images, annotations)
+        self.folder = VOCLayout(self.root, images, annotations)
 
     def load(self) -> DetectionSplits:
         """Read and check the annotations.
@@ -182,7 +182,7 @@ class VOCFolder(_AbstractVOC):
 
 
 @final
-class _Folder:
+class VOCLayout:
     """Reads images and their XML files of one folder in VOC's layout."""
 
     def __init__(self, root: Path, images: str = "JPEGImages", annotations: str = "Annotations") -> None:
@@ -207,7 +207,7 @@ class _Folder:
                     "are no lists of images, such as ImageSets/Main/trainval.txt"
                 )
             if words:
-                self._read_one(self._name(line.strip()), split)
+                self.read_one(self._name(line.strip()), split)
 
     def _is_there(self, name: str) -> bool:
         try:
@@ -226,7 +226,8 @@ class _Folder:
                 return name
         return written
 
-    def _read_one(self, name: str, split: Annotations) -> None:
+    def read_one(self, name: str, split: Annotations) -> None:
+        """Add the image of a name, which may lie in a folder below, without suffix."""
         file, path = self.annotations / f"{name}.xml", self.images / f"{name}.jpg"
         if refusal := split.refusal(path, self.images) or split.refusal(file, self.annotations):
             split.refuse(split.add_image(path.name, path, file, None), file, refusal)
