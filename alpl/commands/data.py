@@ -47,8 +47,8 @@ def layout_of(folder: Path) -> list[str]:
     if any(path.is_dir() and not path.name.startswith(".") for path in folder.iterdir()):
         return ["data=own_classes", root]
     raise DataError(
-        f"{folder} must hold a data.yaml (YOLO), JPEGImages and Annotations (VOC), a .json of COCO's, a .csv with image "
-        "and label, or folders called as classes"
+        f"{folder} must hold a data.yaml (YOLO), JPEGImages and Annotations (VOC), a .json of COCO's, a .csv with "
+        "image and label, or folders called as classes"
     )
 
 
@@ -174,8 +174,8 @@ def _is_table(file: Path) -> bool:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="alpl-data",
-        description="Say what a folder of images holds, labeled and unlabeled, what is wrong with it, and which command "
-        "runs on it.",
+        description="Say what a folder of images holds, labeled and unlabeled, what is wrong with it, and which "
+        "command runs on it.",
     )
     what = parser.add_subparsers(dest="what", required=True, metavar="check")
     check = what.add_parser("check", help="read all images and annotations")

@@ -1,4 +1,4 @@
-"""Own images in each layout: who has annotations is labeled, all others are the pool, some labeled ones the test set."""
+"""Own images in each layout: who has annotations is labeled, all others are the pool, some labeled ones the test."""
 
 import csv
 from pathlib import Path
