@@ -41,6 +41,11 @@ def test_right_answers_give_the_simulated_run(tmp_path: Path, overrides: tuple[s
     assert [result.status for result in results] == [3, 3, 0], results[-1].err
     run = results[-1].run_folder()
     assert pools_and_numbers(run) == pools_and_numbers(simulated.run_folder())
+    journal = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    labor = [entry for entry in journal if entry["stage"] == "annotate"]
+    per_image = "yolo" not in formats
+    assert [entry["made"] + entry["accepted"] > 0 for entry in labor] == [True, True]
+    assert [entry["person_seconds"] for entry in labor] == [12.0 if per_image else 8.0, 12.0 if per_image else None]
     assert states(run) == "done" and not (run / "cycle_00" / "informativeness").exists()
 
 

@@ -8,6 +8,7 @@ that is undone takes along; those to the query are kept with the cycle when all 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import final
 
@@ -19,12 +20,14 @@ from alpl.cycle.parts import Parts
 from alpl.data.base import Picture
 from alpl.data.task import Task as Kind
 from alpl.errors import AnswersAwaited, ConfigError
-from alpl.exchange import Item, Task, Tasks, export, read_answers, write_answers
+from alpl.exchange import Answer, Item, Task, Tasks, export, read_answers, write_answers
+from alpl.exchange.answers import clipped
 from alpl.labeling.oracle import AbstractOracle, PersonOracle
 from alpl.labeling.schedule import Candidates
 from alpl.machine.files import replace_with
 from alpl.pool import Index
 from alpl.predictions import Need, Predictions
+from alpl.runs.labor import Labor
 from alpl.runs.run_folder import RunFolder
 
 _MOST_SHOWN = 100  # objects of an image; a person would not look at more
@@ -96,7 +99,9 @@ class Asking:
         with stages.run(cycle, "annotate", together=False) as todo:
             if todo:
                 given = read_answers(self.folder.answers)
-                write_answers(files.answers, {index: given[index] for index in query.index.tolist()})
+                kept = {index: given[index] for index in query.index.tolist()}
+                write_answers(files.answers, kept)
+                stages.note = _labor(Tasks.load(files.tasks), kept).as_note()
                 stages.detail = f"{len(query.index)} answers"
         oracle.take(read_answers(files.answers), self.parts.experiment.data.classes)
 
@@ -125,7 +130,12 @@ class Asking:
         key = self.folder.path.name.rpartition("-")[2]
         asked = Tasks(key, cycle, kind, tuple(data.classes), acquisition, tuple(tasks))  # type: ignore[arg-type]
         asked.save(self.folder.cycle(cycle).tasks)
-        export(asked, tasks_folder(self.folder, cycle), read_answers(self.folder.answers))
+        place = tasks_folder(self.folder, cycle)
+        if place.exists():  # of a stage that was undone: someone may have written into it
+            before = place.with_name(f"{place.name}.before")
+            self.folder.remove(before)
+            place.rename(before)
+        export(asked, place, read_answers(self.folder.answers))
 
     def _keep(self, cycle: int, name: str, picture: Picture) -> str:
         """Write an image that has no file of its own."""
@@ -135,6 +145,18 @@ class Asking:
         array = pixels[0].numpy() if len(pixels) == 1 else pixels.permute(1, 2, 0).contiguous().numpy()
         replace_with(path, lambda temporary: Image.fromarray(array).save(temporary, "PNG"))
         return str(path.absolute())
+
+
+def _labor(asked: Tasks, answers: Mapping[int, Answer]) -> Labor:
+    """Count what a person made, what was accepted of the model's, and the seconds."""
+    said = [(item.label, item.box) for answer in answers.values() for item in answer.items]
+    accepted = 0
+    for task in asked.tasks:
+        # the model's boxes as answers keep them: within the image, in float32
+        found = {(item.label, item.box and clipped(item.box, task)) for item in task.predicted}
+        accepted += sum((item.label, item.box) in found for item in answers[task.index].items)
+    seconds = [answer.seconds for answer in answers.values() if answer.seconds is not None]
+    return Labor(len(said) - accepted, accepted, round(sum(seconds), 3) if len(seconds) == len(answers) else None)
 
 
 def tasks_folder(folder: RunFolder, cycle: int) -> Path:

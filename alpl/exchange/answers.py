@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 
 from alpl.errors import DataError
-from alpl.exchange.tasks import Item, Reply, Task, Tasks
+from alpl.exchange.tasks import Corners, Item, Reply, Task, Tasks
 from alpl.machine.files import read_sealed, reading, write_sealed
 from alpl.machine.terminal import printable
 
@@ -101,6 +101,14 @@ def changed(new: Mapping[int, Answer], earlier: Mapping[int, Answer]) -> list[in
     return [i for i, answer in new.items() if i not in earlier or _says(earlier[i]) != _says(answer)]
 
 
+def clipped(box: Corners, task: Task) -> Corners:
+    """Give a box within its image, in the float32 that training sees; shares of a size come back to it."""
+    x1, y1, x2, y2 = box
+    edges = max(x1, 0.0), max(y1, 0.0), min(x2, float(task.width)), min(y2, float(task.height))
+    a, b, c, d = np.array(edges, dtype=np.float32).tolist()
+    return a, b, c, d
+
+
 class _Desk:
     """Turns replies into answers, or says what is wrong with them."""
 
@@ -162,20 +170,18 @@ class _Desk:
         return replace(item, box=box, score=None)
 
 
-def _within(box: Sequence[float], label: str, task: Task) -> tuple[float, float, float, float]:
+def _within(box: Corners, label: str, task: Task) -> Corners:
     """Clip a box to its image."""
     x1, y1, x2, y2 = box
     shown = f"the {label!r} box ({', '.join(f'{value:g}' for value in box)})"
     if not all(map(math.isfinite, box)):
         raise ValueError(f"{shown} has numbers that are not finite")
     outside = min(x1, y1) < -SLACK or x2 > task.width + SLACK or y2 > task.height + SLACK
-    edges = max(x1, 0.0), max(y1, 0.0), min(x2, float(task.width)), min(y2, float(task.height))
-    a, b, c, d = np.array(edges, dtype=np.float32).tolist()  # what training sees; shares of a size come back to it
-    clipped = a, b, c, d
-    if outside or clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
+    kept = clipped((x1, y1, x2, y2), task)
+    if outside or kept[0] >= kept[2] or kept[1] >= kept[3]:
         what = "lies outside" if outside else "has no area in"
         raise ValueError(f"{shown} {what} the image of {task.width} x {task.height} pixels")
-    return clipped
+    return kept
 
 
 def _says(answer: Answer) -> tuple[int, tuple[Item, ...]]:

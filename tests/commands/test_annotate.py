@@ -153,8 +153,17 @@ def test_a_run_that_does_not_wait_is_refused(tmp_path: Path, capsys: pytest.Capt
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
-def test_the_script_parses(tmp_path: Path) -> None:
-    page = (Path(annotate.__file__).with_name("annotate.html")).read_text()
-    (script,) = re.findall(r"<script[^>]*>(.*?)</script>", page, re.DOTALL)
-    (tmp_path / "page.js").write_text(script)
-    subprocess.run(["node", "--check", str(tmp_path / "page.js")], check=True)
+def test_a_person_at_the_page(server: AnnotationServer) -> None:
+    """Accepts, draws, changes a class, chooses, deletes, goes back; boxes are in pixels of the image."""
+    here = Path(annotate.__file__).with_name("annotate.html")
+    address = f"http://127.0.0.1:{server.server_port}"
+    command = ["node", str(Path(__file__).with_name("annotate_page.js")), str(here), address, server.token]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.stdout.strip() == "image 2 of 4, 2 answered (this one too)", result.stderr
+    answers = read_answers(server.folder.answers)
+    predicted = server.tasks.tasks[0].predicted
+    assert [(item.label, item.box) for item in answers[100].items] == [(item.label, item.box) for item in predicted]
+    drawn = tuple(edge * 41 / 400 for edge in (100, 100, 200, 150))  # 41 pixels are shown as 400
+    kept, new = answers[99].items
+    assert kept.label == "'quoted" and new.label == "=SUM(A1)" and new.box == pytest.approx(drawn)
+    assert answers[99].seconds is not None
