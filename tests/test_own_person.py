@@ -94,6 +94,7 @@ def _place(layout: str) -> str:
     return "coco.json" if layout == "coco" else layout
 
 
+@pytest.mark.slow
 def test_who_has_no_labels_needs_a_person(tmp_path: Path) -> None:
     root = own_data.make_table(tmp_path / "mine")
     command = ("data=own_table", f"data.source.root={root}", "model=small_cifar", *QUICK)

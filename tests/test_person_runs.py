@@ -29,7 +29,7 @@ def pools_and_numbers(run: Path) -> list[str]:
     return [*texts, *[(cycle / "query.csv").read_text() for cycle in cycles[:-1]], (run / "metrics.csv").read_text()]
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides, formats", [(TINY, ("label_studio", "cvat")), (SCENES, ("coco", "yolo"))], ids=["classes", "boxes"]
 )
@@ -80,6 +80,7 @@ def test_part_of_the_answers_and_the_same_file_twice(tmp_path: Path) -> None:
     assert "cycle_00/tasks.json" in stages["ask"]["files"] and "cycle_00/answers.json" in stages["annotate"]["files"]
 
 
+@pytest.mark.slow
 def test_a_changed_answer_replaces_and_a_wrong_one_takes_nothing(tmp_path: Path) -> None:
     run = asked(tmp_path).run_folder()
     file = answer_file(run, tmp_path / "right")
@@ -125,6 +126,7 @@ def test_changed_tasks_and_answers_are_named(tmp_path: Path) -> None:
     assert result.status == 2 and "tasks.json is not what stage ask wrote" in result.err
 
 
+@pytest.mark.slow
 def test_what_cannot_be_asked_is_refused_before_training(tmp_path: Path) -> None:
     result = alpl(tmp_path, *TINY, "oracle=person", "acquisition=oracle")
     assert result.status == 2 and "oracle=person" in result.err and not list(tmp_path.rglob("model.pt"))
