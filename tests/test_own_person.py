@@ -27,12 +27,13 @@ def readme_commands() -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in block.splitlines()]
 
 
-def right_answers(run: Path, folder: Path, name: str) -> Path:
-    """Fill in what is asked, as the digits' own labels say."""
+def right_answers(run: Path, folder: Path, name: str, *, empty: bool = False) -> Path:
+    """Fill in what is asked, as the digits' own labels say, or that there is no object."""
     labels = {own_data.name_of(k): label for k, (_, label) in enumerate(own_data.pictures(60))}
     tasks = asked_by(RunFolder(run))
     box = BOX if tasks.kind == "boxes" else None
-    given = {task.index: Answer(task.index, (Item(labels[task.name], box),), task.name) for task in tasks.tasks}
+    items = {task.index: () if empty else (Item(labels[task.name], box),) for task in tasks.tasks}
+    given = {task.index: Answer(task.index, items[task.index], task.name) for task in tasks.tasks}
     export(tasks, folder, given, (name,))
     return folder
 
@@ -81,6 +82,9 @@ def test_own_boxes(tmp_path: Path, layout: str) -> None:
     result = run()
     assert result.status == 3, result.err
     folder = result.run_folder()
+    without = right_answers(folder, tmp_path / "empty", layout, empty=True) / _place(layout)
+    assert take(folder, without, "--empty", "asked") == (0, "0 new answers; 4 of 4 images are left to answer\n")
+    assert "4 new answers, 4 of them say that there is no object; all 4" in take(folder, without)[1]
     assert take(folder, right_answers(folder, tmp_path / "given", layout) / _place(layout))[0] == 0
     result = run()
     assert result.status == 0, result.err

@@ -26,15 +26,18 @@ class Taken:
         replaced: images whose answer is another now.
         left: images that are asked about and have none.
         asked: images that are asked about.
+        empty: of the new and replaced answers, those that say that there is no object.
     """
 
     new: int
     replaced: int
     left: int
     asked: int
+    empty: int = 0
 
     def __str__(self) -> str:
         kept = f"{self.new} new answers" + (f", {self.replaced} replaced" if self.replaced else "")
+        kept += f", {self.empty} of them say that there is no object" if self.empty else ""
         if self.left:
             return f"{kept}; {self.left} of {self.asked} images are left to answer"
         return f"{kept}; all {self.asked} images are answered: the same alpl command goes on"
@@ -87,7 +90,8 @@ def take(folder: RunFolder, replies_to: Callable[[Tasks], Sequence[Reply]]) -> T
             write_answers(folder.answers, now)
     new = sum(index not in earlier for index in differing)
     left = sum(task.index not in now for task in tasks.tasks)
-    return Taken(new, len(differing) - new, left, len(tasks.tasks))
+    empty = sum(not now[index].items for index in differing)
+    return Taken(new, len(differing) - new, left, len(tasks.tasks), empty)
 
 
 def cli(arguments: Sequence[str] | None = None) -> None:
@@ -100,7 +104,13 @@ def cli(arguments: Sequence[str] | None = None) -> None:
 def _run(options: argparse.Namespace) -> None:
     folder = open_run(options.run)
     if options.files:
-        taken = take(folder, lambda tasks: [reply for file in options.files for reply in read_replies(file, tasks)])
+        asks_empty = options.empty == "asked"
+
+        def replies_to(tasks: Tasks) -> list[Reply]:
+            replies = [reply for file in options.files for reply in read_replies(file, tasks)]
+            return [reply for reply in replies if reply.items or reply.fault or not asks_empty]
+
+        taken = take(folder, replies_to)
         print(printable(str(taken)))
     if options.export is not None:
         tasks = asked_by(folder)
@@ -119,6 +129,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="answers: files, or folders of VOC or YOLO")
+    parser.add_argument(
+        "--empty",
+        choices=("answered", "asked"),
+        default="answered",
+        help="whether images that the files list without a box have no object, or stay asked about",
+    )
     parser.add_argument("--export", type=Path, metavar="FOLDER", help="write the tasks again, with the answers so far")
     parser.add_argument("--format", action="append", choices=sorted(FORMATS), help="of --export; by default all")
     return parser
