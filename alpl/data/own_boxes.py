@@ -11,7 +11,6 @@ from typing import Any, Literal, final
 from alpl.boxes.objects import DetectionSplits
 from alpl.data.annotations import AbstractAnnotatedFiles, Annotations
 from alpl.data.coco import read_split
-from alpl.data.image_files import listed_names
 from alpl.data.own import TEST_SHARE, check_share, images_below, make_own_splits, say
 from alpl.data.voc import SHIFTS, VOCLayout
 from alpl.data.yolo import YOLOLayout
@@ -162,14 +161,15 @@ class OwnVOC(AbstractOwnBoxes):
         written = {
             path.relative_to(self.annotations).with_suffix("").as_posix() for path in self.annotations.rglob("*.xml")
         }
-        tested, test = set(), None
+        tested: set[str] = set()
+        test = None
         if self.test_list.exists():
             test = Annotations("test", SHIFTS["as_written"], self.outside)
             self.layout.read(self.test_list, test)
-            tested = {line.strip() for line in listed_names(self.test_list)}
+            tested = {os.path.normpath(file) for file in test.files}
         labeled = []
         for name in sorted(files.keys() | written):
-            if name in tested:
+            if os.path.normpath(self.annotations / f"{name}.xml") in tested:
                 continue
             if name in written:
                 labeled.append(len(train.names))

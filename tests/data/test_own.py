@@ -69,6 +69,12 @@ def test_a_test_set_that_is_there_is_taken(tmp_path: Path) -> None:
     assert len(splits.test) == 6 and splits.annotated is not None and len(splits.annotated) == 12
     scenes = OwnYOLO(str(own_data.make_yolo(tmp_path / "yolo", val=6))).load()
     assert len(scenes.test) == 6 and scenes.annotated is not None and len(scenes.annotated) == 12
+    root = own_data.make_voc(tmp_path / "voc")
+    (root / "ImageSets" / "Main").mkdir(parents=True)
+    (root / "ImageSets" / "Main" / "test.txt").write_text("d003.png\nd006\n")
+    scenes = OwnVOC(str(root)).load()
+    assert scenes.test.names == ("d003.png", "d006.png") and not {*scenes.test.names} & {*scenes.train.names}
+    assert scenes.annotated is not None and len(scenes.annotated) == 10
 
 
 def test_the_held_out_share_is_said_and_the_same_each_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
