@@ -171,7 +171,7 @@ main.cli()
 @pytest.mark.slow
 def test_killed_before_any_file_of_asking_and_answering(tmp_path: Path) -> None:
     """Each attempt dies one file later than the one before, while it asks and while it takes the answers."""
-    overrides = [*TINY[:2], "schedule.budget=2", "schedule.cycles=1"]
+    overrides = ["acquisition=random", TINY[1], "schedule.budget=1", "schedule.cycles=1"]
     simulated = alpl(tmp_path / "simulated", *overrides)
     ends, run = [], tmp_path
     for number in range(1, 40):
