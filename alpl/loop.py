@@ -21,6 +21,7 @@ from typing import Any, final
 from alpl.acquisition.base import Query, Stage
 from alpl.callbacks.cost_record import CostRecord
 from alpl.callbacks.foreign import check_callbacks
+from alpl.cycle.asking import Asking, check_known
 from alpl.cycle.looking import Looking
 from alpl.cycle.needs import needs_of_stages
 from alpl.cycle.partnering import Partnering
@@ -82,6 +83,8 @@ class ActiveLearning:
         self.initial = Pool.create(data.num_images, initial, data.excluded)
         self.budgets = experiment.schedule.budgets(candidates.index.numel(), initial.numel())
         self.num_cycles = len(self.budgets) + 1
+        check_known(oracle, candidates, initial, experiment.acquisition.needs, asks=bool(self.budgets))
+        oracle.begin(initial)
         self.progress = progress(self.num_cycles)
         self.stages = Stages(folder, self.progress, interruption)
         self.pretrained = (
@@ -112,6 +115,7 @@ class ActiveLearning:
         self.first_cycle = FirstCycle(self.stages, None if labeler else experiment.first_cycle)
         self.training = Training(self.parts, watched, self.first_cycle)
         self.partnering = Partnering(self.parts)
+        self.asking = Asking(self.parts)
         self._first: Query | None = None  # what the first of several stages chose in this cycle, if this process did
         self.looking = Looking(self.parts, self.training, self.partnering, self.needs, looks_again=module.looks_again)
 
@@ -126,7 +130,9 @@ class ActiveLearning:
                 self.first_cycle.share(self._determinants, partial(self._train, cycle, pool))
             data = self._train(cycle, pool)
             if cycle < len(self.budgets):
-                before, pool = pool, pool.reveal(self._select(cycle, pool, data).index)
+                query = self._select(cycle, pool, data)
+                self.asking.ask(cycle, query, self.looking.seen(self.folder.cycle(cycle))[0])
+                before, pool = pool, pool.reveal(query.index)
                 self._pseudo_label(cycle, before, pool)
             self._tidy(cycle)
         if self.parts.is_main and not self.folder.is_finished:

@@ -152,6 +152,7 @@ class DetectionSplits:
         test_objects: one an image.
         classes: the names of the K foreground classes.
         excluded: ``Long[X]`` dataset indices that take no part (skipped for bad annotations).
+        annotated: ``Long[A]`` dataset indices of training images that have annotations; None for all.
     """
 
     train: AbstractDetectionImages
@@ -160,6 +161,7 @@ class DetectionSplits:
     test_objects: Sequence[Objects]
     classes: tuple[str, ...]
     excluded: Index | None = None
+    annotated: Index | None = None
 
 
 class AbstractDetectionSource(ABC):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, NamedTuple, final
 
 from lightning.pytorch import LightningDataModule
@@ -13,6 +14,7 @@ from typing_extensions import Self
 from alpl.data.batch import Batch
 from alpl.data.batch_norm import least_batch
 from alpl.data.task import Task
+from alpl.errors import ConfigError
 from alpl.labeling.pseudo_labels import AbstractPseudoLabels
 from alpl.labeling.schedule import Candidates
 from alpl.pool import Index, Pool
@@ -29,6 +31,20 @@ class StaticSizes(NamedTuple):
 
     training: int | None
     evaluation: int
+
+
+class Picture(NamedTuple):
+    """A training image as a person knows it.
+
+    Args:
+        name: what it is called.
+        file: where it lies; None where it has no file of its own.
+        pixels: gives ``UInt8[C H W]``, gray or RGB.
+    """
+
+    name: str
+    file: str | None
+    pixels: Callable[[], Tensor]
 
 
 class AbstractPoolDataModule(LightningDataModule, ABC):
@@ -97,6 +113,14 @@ class AbstractPoolDataModule(LightningDataModule, ABC):
     @abstractmethod
     def image_sizes(self, index: Index) -> Tensor:
         """``Long[n 2]``: height and width of the training images ``index``."""
+
+    def picture(self, index: int) -> Picture:
+        """Show a training image to a person.
+
+        Raises:
+            ConfigError: the data module does not say how; one of one's own need not.
+        """
+        raise ConfigError(f"oracle must be benchmark: {type(self).__name__} shows no images to a person")
 
     @abstractmethod
     def check_workers(self, index: Index, num_processes: int) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from alpl.boxes.objects import LEAST_EXTENT, AbstractDetectionImages, AbstractDetectionSource, DetectionSplits, Objects
-from alpl.data.base import AbstractPoolDataModule
+from alpl.data.base import AbstractPoolDataModule, Picture
 from alpl.data.batch import (
     NUM_AHEAD,
     AbstractBatchSampler,
@@ -24,6 +24,7 @@ from alpl.data.batch import (
     training_sampler,
 )
 from alpl.data.digests import objects_part, part_of, scenes_parts
+from alpl.data.image_files import ImageFiles
 from alpl.data.pair import PairTransform
 from alpl.data.scene_batches import PartlyLabeledScenes, Scenes, SceneTransform, SeededBatches
 from alpl.data.squares import MirroredSquares, Squares
@@ -189,6 +190,12 @@ class SceneDataModule(AbstractPoolDataModule):
         """The images that dataset indices count."""
         return self.splits.train
 
+    def picture(self, index: int) -> Picture:
+        """See the base class."""
+        images = self.splits.train
+        file = images.paths[index] if isinstance(images, ImageFiles) else None
+        return Picture(images.names[index], file, lambda: images[index])
+
     def count_classes(self, targets: Sequence[Objects]) -> Tensor:
         """See the base class; difficult objects, which training leaves out, do not count."""
         labels = [each.labels[~each.difficult] for each in targets] or [torch.zeros(0, dtype=torch.long)]
@@ -235,11 +242,13 @@ class SceneDataModule(AbstractPoolDataModule):
         splits = self.splits
         self._targets_taken = True
         self._splits = DetectionSplits(
-            splits.train, (), splits.test, splits.test_objects, splits.classes, splits.excluded
+            splits.train, (), splits.test, splits.test_objects, splits.classes, splits.excluded, splits.annotated
         )
         taking_part = torch.ones(len(splits.train), dtype=torch.bool)
         taking_part[self.excluded] = False
-        return Candidates(taking_part.nonzero().flatten()), ObjectLookup(splits.train_objects)
+        annotated = splits.annotated
+        candidates = Candidates(taking_part.nonzero().flatten(), reserved=annotated, annotated=annotated)
+        return candidates, ObjectLookup(splits.train_objects)
 
     # --- views
 
