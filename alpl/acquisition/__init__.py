@@ -14,6 +14,7 @@ from alpl.acquisition.class_weighted import (
 )
 from alpl.acquisition.core_set import CoreSet
 from alpl.acquisition.dbal import Dbal
+from alpl.acquisition.detection_errors import DetectionErrors
 from alpl.acquisition.detection_uncertainty import DetectionUncertainty
 from alpl.acquisition.dispersion import Dispersion
 from alpl.acquisition.div_proto import DivProto, Enms
@@ -41,8 +42,11 @@ from alpl.acquisition.predicted_loss import PredictedLoss
 from alpl.acquisition.pseudo_labelers import AbstractPseudoLabeler, ConfidentObjects, TopPerClass
 from alpl.acquisition.random_sampling import RandomSampling
 from alpl.acquisition.replay import Replay
+from alpl.acquisition.spaced import Spaced, SpacedByFeature
 from alpl.acquisition.svm_margin import SvmMargin
+from alpl.acquisition.temporal_coherence import TemporalCoherence
 from alpl.acquisition.then import Then
+from alpl.acquisition.trackers import AbstractTracker, FlowTracker
 from alpl.acquisition.vaal import Vaal
 
 __all__ = [
@@ -53,6 +57,7 @@ __all__ = [
     "AbstractObjectRanking",
     "AbstractPseudoLabeler",
     "AbstractRanking",
+    "AbstractTracker",
     "Badge",
     "BalancedGreedy",
     "BalancedKCenter",
@@ -66,6 +71,7 @@ __all__ = [
     "Context",
     "CoreSet",
     "Dbal",
+    "DetectionErrors",
     "DetectionUncertainty",
     "DifficultyWeights",
     "Dispersion",
@@ -73,6 +79,7 @@ __all__ = [
     "Enms",
     "Entropy",
     "FlipInconsistency",
+    "FlowTracker",
     "FrequencyWeights",
     "GlobalSimilarity",
     "ImageDiscriminator",
@@ -94,8 +101,11 @@ __all__ = [
     "Query",
     "RandomSampling",
     "Replay",
+    "Spaced",
+    "SpacedByFeature",
     "Stage",
     "SvmMargin",
+    "TemporalCoherence",
     "Then",
     "TopPerClass",
     "Vaal",
