@@ -61,7 +61,7 @@ class StoredFlow(AbstractMotion):
         for number in video.unique().tolist():
             of_video = (video == number).nonzero().flatten()
             start, end = self._starts[number : number + 2].tolist()
-            pair = self._place[images[of_video]] - start - (step < 0)
+            pair = self._place[images[of_video]] - start - int(step < 0)
             known = (self._place[images[of_video]] >= 0) & (pair >= 0) & (pair < end - start - 1)
             if bool(known.any()):
                 chosen = of_video[known]

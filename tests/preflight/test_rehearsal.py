@@ -15,6 +15,7 @@ from alpl.acquisition import (
     DetectionUncertainty,
     DifficultyWeights,
     Entropy,
+    FlowTracker,
     GlobalSimilarity,
     KCenter,
     LeastConfidence,
@@ -44,10 +45,14 @@ WRAPPED = {  # what those that wrap others are tried with
     "Noris": {"information": LeastConfidence()},
     "ObjectDiscriminator": {"latent": 4, "epochs": 1},
     "ObjectNoris": {"information": DetectionUncertainty("least_confidence")},
+    "Spaced": {"ranking": RandomSampling()},
+    "SpacedByFeature": {"ranking": RandomSampling()},
+    "TemporalCoherence": {"tracker": FlowTracker()},
     "Then": {"first": RandomSampling(), "second": KCenter()},
 }
 OF_DETECTIONS = (
     "ClassWeighted",
+    "DetectionErrors",
     "DetectionUncertainty",
     "DivProto",
     "Enms",
@@ -55,6 +60,7 @@ OF_DETECTIONS = (
     "Medoids",
     "ObjectDiscriminator",
     "ObjectNoris",
+    "TemporalCoherence",
 )
 
 OURS = [
