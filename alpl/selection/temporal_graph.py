@@ -57,6 +57,9 @@ class GraphRules:
             raise ConfigError(f"rules.ties must be absent or present, got {self.ties!r}")
 
 
+_PAIRS = 2**20  # of tracks and detections that are compared at a time: bounds the memory
+
+
 class Boxes(NamedTuple):
     """Detections."""
 
@@ -169,20 +172,23 @@ def _reached(graph: csr_matrix, start: int) -> np.ndarray:
 
 def _links(detections: Boxes, tracks: Tracks, thresh: float) -> tuple[Tensor, Tensor]:
     """``Long[E 2]``: linked detections, the smaller number first; ``Bool[R]``: the tracks that link one."""
-    by_frame = torch.argsort(detections.frame, stable=True)
-    frames = detections.frame[by_frame].contiguous()
-    low = torch.searchsorted(frames, tracks.frame.contiguous())
-    counts = torch.searchsorted(frames, tracks.frame.contiguous(), right=True) - low
-    track = torch.arange(len(counts)).repeat_interleave(counts)
-    within = torch.arange(len(track)) - (counts.cumsum(0) - counts)[track]
-    met = by_frame[low[track] + within]
-    same = detections.label[met] == detections.label[tracks.source[track]]
-    track, met = track[same], met[same]
-    near = iou(tracks.box[track], detections.box[met]) > thresh
-    track, met = track[near], met[near]
-    is_matched = torch.zeros(len(counts), dtype=torch.bool)
-    is_matched[track] = True
-    return torch.stack([tracks.source[track], met], 1).sort(1).values, is_matched
+    number = int(detections.label.max()) + 1 if len(detections.label) else 1
+    place = detections.frame * number + detections.label  # of a frame and a class
+    order = torch.argsort(place, stable=True)
+    places, wanted = place[order], tracks.frame * number + detections.label[tracks.source]
+    low, high = (torch.searchsorted(places, wanted, right=right) for right in (False, True))
+    is_matched = torch.zeros(len(wanted), dtype=torch.bool)
+    links = [torch.zeros(0, 2, dtype=torch.long)]
+    turns = ((high - low).cumsum(0) - 1).clamp(min=0) // _PAIRS
+    for part in torch.arange(len(wanted)).split(torch.bincount(turns).tolist()) if len(wanted) else ():
+        counts = (high - low)[part]
+        track = part.repeat_interleave(counts)
+        within = torch.arange(len(track)) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+        met = order[low[track] + within]
+        near = iou(tracks.box[track], detections.box[met]) > thresh
+        is_matched[track[near]] = True
+        links.append(torch.stack([tracks.source[track[near]], met[near]], 1).sort(1).values)
+    return torch.cat(links), is_matched
 
 
 def _leaders(tracks: Tracks, label: Tensor, rules: GraphRules) -> Tensor:

@@ -226,3 +226,13 @@ def test_nothing_detected_and_nothing_tracked():
 def test_rules_out_of_range_are_refused(name, value):
     with pytest.raises(ConfigError, match=f"rules.{name} must be"):
         GraphRules(**{name: value})
+
+
+def test_links_are_the_same_however_many_are_compared_at_a_time(monkeypatch):
+    draw = torch.Generator().manual_seed(0)
+    boxes = [(n % 4, n % 3, at(float(torch.rand((), generator=draw)) * 20)) for n in range(40)]
+    tracks = [(n, frame, boxes[n][2]) for n in range(40) for frame in range(4) if frame != n % 4]
+    whole = built(boxes, tracks)
+    monkeypatch.setattr("alpl.selection.temporal_graph._PAIRS", 3)
+    assert all(torch.equal(one, other) for one, other in zip(built(boxes, tracks), whole, strict=True))
+    assert len(whole.frame) and not whole.false_positive.all()
