@@ -13,7 +13,7 @@ from alpl.pool import Pool
 
 RUN = [
     "scale=smoke_video", "acquisition=temporal_coherence", "trainer.max_epochs=2", "acquisition.ranking.count=both",
-    "acquisition.ranking.score_thresh=0.2",
+    "acquisition.ranking.score_thresh=0.05", "gallery=0", "data.source.num_videos=3",
 ]  # fmt: skip
 
 

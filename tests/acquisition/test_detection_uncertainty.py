@@ -252,7 +252,10 @@ def test_one_output_is_certain_unless_it_is_independent():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"measure": "bald"}, "measure must be one of entropy, margin, margin_squared, least_confidence, posterior, got 'bald'"),
+        (
+            {"measure": "bald"},
+            "measure must be one of entropy, margin, margin_squared, least_confidence, posterior, got 'bald'",
+        ),
         ({"of": "views"}, "of must be one of posterior, mean_of_views, score, class, auto, got 'views'"),
         ({"measure": "posterior", "of": "auto"}, "of must be score or class for measure 'posterior', got 'auto'"),
         ({"valid": True}, "valid must be as_written or as_released, got True"),
