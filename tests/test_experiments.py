@@ -41,8 +41,7 @@ SAMPLE = {
     "ppal/figure6b": ["method=dcus_then_ccms", "trainer.max_epochs=1"],
     "soft_teacher_digits": ["method=soft_teacher", "trainer.max_epochs=1"],
     "ppal/figure7_xi": ["callbacks.class_difficulty.xi=0", "trainer.max_epochs=1"],
-    "quickstart_video": ["acquisition=temporal_coherence", "trainer.max_epochs=1"],
-    "thesis/table2_2": ["method=temporal_coherence,oracle_fn", "trainer.max_epochs=1"],
+    "thesis/table2_2": ["method=temporal_coherence", "trainer.max_epochs=1"],
     "thesis/figure3_8": ["method=two_models_dispersion_10,ceal_10"],
     "thesis/figure4_7": ["data.long_tail.factor=0.1", "method=entropy_pseudo_label_balanced"],
     "thesis/table3_1": ["method=all_data,dispersion,core_set"],
@@ -53,7 +52,7 @@ SAMPLE = {
     "thesis/figure5_3": ["method=entropy", "schedule.initial.size=16"],
 }
 # of each of these, another's trial runs the same parts; that all their runs compose: test_tables.py
-ALIKE = {"thesis/figure5_4", "thesis/figure5_5", "thesis/figure5_6"} | {
+ALIKE = {"quickstart_video", "thesis/figure5_4", "thesis/figure5_5", "thesis/figure5_6"} | {
     f"ppal/{name}"
     for name in (
         "figure4b", "figure5_fcos_coco", "figure5_atss_coco", "figure5_ddod_coco", "figure7_alpha", "figure7_beta",
