@@ -15,8 +15,11 @@ With several processes (DDP) all of them walk this page. Fit, test and predict a
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, final
+
+from lightning.pytorch import Trainer
 
 from alpl.acquisition.base import Query, Stage
 from alpl.callbacks.cost_record import CostRecord
@@ -44,6 +47,7 @@ from alpl.runs.run_folder import RunFolder
 from alpl.runs.stages import Stages
 from alpl.sharing.determinants import determinants
 from alpl.sharing.first_cycle import FirstCycle
+from alpl.sharing.flow import Flow
 from alpl.sharing.pretrained import Pretrained
 
 _NUM_REHEARSED = 2  # images of the pool that the untrained model looks at
@@ -104,6 +108,8 @@ class ActiveLearning:
         if self.budgets:
             needs = experiment.acquisition.needs | self.needs[0]
             check_needs(experiment, needs, module)
+            if Need.MOTION in needs:
+                self.parts = replace(self.parts, flow=self._flow(trainer))
             if not folder.journal:  # a run that goes on has passed it
                 check_rehearsal(experiment, needs, module, self.initial.unlabeled[:_NUM_REHEARSED])
         check_data(self.fingerprint, folder.path, may_write=self.parts.is_main)
@@ -165,6 +171,8 @@ class ActiveLearning:
         """Let the acquisition look at the pool, stage by stage, and choose."""
         asked = left = self._without_labeled_by_learner(cycle, pool)
         self._first = None
+        if cycle == 0 and Need.MOTION in self.experiment.acquisition.needs:
+            self.looking.estimate_motion(cycle)
         *narrowing, last = range(len(self.acquisition_stages))
         for number in narrowing:
             self._look(cycle, number, left, data)
@@ -256,6 +264,18 @@ class ActiveLearning:
         """Measure what the acquisition, where there is one, asks of the network about an image."""
         needs = self.experiment.acquisition.needs & FROM_MODULE if self.budgets else Need.NOTHING
         return CostRecord(self.folder.path / COST_FILE, needs, pool.labeled[:1])
+
+    def _flow(self, trainer: Trainer) -> Flow:
+        """Give the flow of the data's videos, on the device of a trainer."""
+        estimator, config = self.experiment.motion, self.experiment.flow
+        assert estimator is not None and config is not None, "the checks have seen to it"
+        device = trainer.strategy.root_device
+
+        def heard(text: str) -> None:
+            self.progress.within(text)
+            self.stages.interruption.leave()
+
+        return Flow(estimator, config, self.experiment.data, self.fingerprint, device, heard)
 
     def _determinants(self) -> dict[str, Any]:
         """Give what the first cycle's fits and test depend on."""

@@ -17,6 +17,7 @@ from alpl.acquisition.class_weighted import (
 from alpl.acquisition.cluster_margin import ClusterMargin
 from alpl.acquisition.core_set import CoreSet
 from alpl.acquisition.dbal import Dbal
+from alpl.acquisition.detection_errors import DetectionErrors
 from alpl.acquisition.detection_uncertainty import DetectionUncertainty
 from alpl.acquisition.dispersion import Dispersion
 from alpl.acquisition.div_proto import DivProto, Enms
@@ -48,9 +49,12 @@ from alpl.acquisition.probcover import ProbCover
 from alpl.acquisition.pseudo_labelers import AbstractPseudoLabeler, ConfidentObjects, TopPerClass
 from alpl.acquisition.random_sampling import RandomSampling
 from alpl.acquisition.replay import Replay
+from alpl.acquisition.spaced import Spaced, SpacedByFeature
 from alpl.acquisition.stochastic import Stochastic
 from alpl.acquisition.svm_margin import SvmMargin
+from alpl.acquisition.temporal_coherence import TemporalCoherence
 from alpl.acquisition.then import Then
+from alpl.acquisition.trackers import AbstractTracker, FlowTracker
 from alpl.acquisition.typiclust import TypiClust
 from alpl.acquisition.vaal import Vaal
 
@@ -62,6 +66,7 @@ __all__ = [
     "AbstractObjectRanking",
     "AbstractPseudoLabeler",
     "AbstractRanking",
+    "AbstractTracker",
     "Badge",
     "Bait",
     "BalancedGreedy",
@@ -78,6 +83,7 @@ __all__ = [
     "Context",
     "CoreSet",
     "Dbal",
+    "DetectionErrors",
     "DetectionUncertainty",
     "DifficultyWeights",
     "Dispersion",
@@ -86,6 +92,7 @@ __all__ = [
     "Enms",
     "Entropy",
     "FlipInconsistency",
+    "FlowTracker",
     "FrequencyWeights",
     "Glister",
     "GlobalSimilarity",
@@ -110,9 +117,12 @@ __all__ = [
     "Query",
     "RandomSampling",
     "Replay",
+    "Spaced",
+    "SpacedByFeature",
     "Stage",
     "Stochastic",
     "SvmMargin",
+    "TemporalCoherence",
     "Then",
     "TopPerClass",
     "TypiClust",

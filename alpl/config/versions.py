@@ -41,6 +41,7 @@ ADDED: Mapping[str, Any] = {
     "model.consistency.detach_targets": True,
     "model.consistency.pairs": "foreground",
     "model.network.boxes.coordinates": "max",
+    "motion": None,
     "partner": None,
     "pretrained": None,
     "speed": {

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from typing_extensions import Self
 
+from alpl.boxes.footage import Footage
 from alpl.data.batch import Batch
 from alpl.data.batch_norm import least_batch
 from alpl.data.task import Task
@@ -95,6 +96,11 @@ class AbstractPoolDataModule(LightningDataModule, ABC):
     @abstractmethod
     def excluded(self) -> Index:
         """``Long[X]`` dataset indices outside the pool."""
+
+    @property
+    def footage(self) -> Footage | None:
+        """Which training image is which frame of which video; None where they are no videos."""
+        return None
 
     @property
     @abstractmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeAlias, final
@@ -239,11 +239,11 @@ class VOCLayout:
         except DataError as error:
             split.fault(split.add_image(path.name, path, file, None), file, str(error))
             return
-        row = split.add_image(path.name, path, file, _size(root))
+        row = split.add_image(path.name, path, file, size_of(root))
         if len(paths) > 1:
             split.fault(row, path, f"several images have this name: {', '.join(each.name for each in paths)}")
         for each in root.iter("object"):
-            _add_object(each, row, split)
+            add_object(each, row, split)
 
     def _image_files(self, name: str) -> list[Path]:
         """Find the image of a name: the folder is listed once, not asked for every suffix."""
@@ -264,7 +264,7 @@ def _files_in(folder: Path) -> list[Path]:
         return []
 
 
-def _size(root: Element) -> tuple[int, int] | None:
+def size_of(root: Element) -> tuple[int, int] | None:
     """Give height and width as annotated; None where they are absent or 0, as some tools write."""
     try:
         height, width = (int(float(root.findtext(f"size/{side}") or 0)) for side in ("height", "width"))
@@ -273,9 +273,17 @@ def _size(root: Element) -> tuple[int, int] | None:
     return (height, width) if height > 0 and width > 0 else None
 
 
-def _add_object(each: Element, row: int, split: Annotations) -> None:
-    """Add one object; its parts (heads, hands) have boxes of their own, which are not objects."""
+def add_object(each: Element, row: int, split: Annotations, names: Mapping[str, str] | None = None) -> None:
+    """Add one object; its parts (heads, hands) have boxes of their own, which are not objects.
+
+    Args:
+        each: as it is written.
+        row: of its image.
+        split: which it is added to.
+        names: what its class is called instead of what is written.
+    """
     name = (each.findtext("name") or "").strip()
+    name = name if names is None else names.get(name, name)
     texts = {key: (each.findtext(f"bndbox/{key}") or "").strip() for key in ("xmin", "ymin", "xmax", "ymax")}
     if each.find("bndbox") is None and (polygon := each.find("polygon")) is not None:
         texts = _around(polygon) or texts

@@ -17,17 +17,20 @@ from typing import Any, Literal, TypeAlias, final
 import torch
 from torch import Generator, Tensor
 
+from alpl.boxes.footage import Footage
 from alpl.boxes.objects import Objects
+from alpl.motion import AbstractMotion, Still
 from alpl.pool import Index
 from alpl.predictions.needs import Need
 from alpl.predictions.posterior import Form, Posterior
 
-Per: TypeAlias = Literal["image", "instance", "view", "epoch", "class", "labeled"]
-"""Of what a field holds one each: ``view`` is ``[V I ...]``, ``epoch`` ``[E U]``, ``labeled`` one a labeled image."""
+Per: TypeAlias = Literal["image", "instance", "view", "epoch", "class", "labeled", "data set"]
+"""Of what a field holds one each: ``view`` is ``[V I ...]``, ``epoch`` ``[E U]``, ``labeled`` one a labeled
+image, ``data set`` one of all images, labeled or not."""
 
-Provider: TypeAlias = Literal["module", "partner", "tracker", "data", "oracle"]
+Provider: TypeAlias = Literal["module", "partner", "tracker", "data", "oracle", "motion"]
 """Who gives a field: the trained module, a partner trained beside it, a callback that watched the training, the data,
-or the oracle."""
+the oracle, or the flow that was computed before the first cycle."""
 
 
 @final
@@ -144,6 +147,17 @@ def _sizes(made: MadeUp) -> Tensor:
     return torch.full((len(made.index), 2), 64)
 
 
+def _footage(made: MadeUp) -> Footage:
+    """Four videos, one after the other; so many images that the indices fit."""
+    number = int(made.index.max()) + 1 if len(made.index) else 0
+    video = torch.arange(number) * _NUM_VIDEOS // max(number, 1)
+    return Footage(video, torch.arange(number), tuple(f"video {place}" for place in range(_NUM_VIDEOS)))
+
+
+def _motion(made: MadeUp) -> AbstractMotion:
+    return Still()
+
+
 def _targets(made: MadeUp) -> Any:
     return _answers(made, len(made.index))
 
@@ -162,6 +176,7 @@ def _answers(made: MadeUp, number: int) -> Any:
 
 
 _NUM_EPOCHS = 5  # of a made-up history
+_NUM_VIDEOS = 4  # of made-up footage
 
 FIELDS: tuple[Field, ...] = (
     Field(
@@ -216,6 +231,16 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(Need.CLASS_COUNTS, "class_counts", "class", "data", _class_counts),
     Field(Need.SIZES, "sizes", "image", "data", _sizes),
+    Field(
+        Need.FOOTAGE,
+        "footage",
+        "data set",
+        "data",
+        _footage,
+        "data of videos do (data=digit_videos)",
+        of_detectors=True,
+    ),
+    Field(Need.MOTION, "motion", "data set", "motion", _motion, "choose motion=raft_small", of_detectors=True),
     Field(Need.TARGETS, "targets", "image", "oracle", _targets),
     Field(Need.LABELED_TARGETS, "labeled_targets", "labeled", "oracle", _labeled_targets),
 )

@@ -41,6 +41,10 @@ class Need(Flag):
     """The answers for the labeled images, which are paid for."""
     SIZES = auto()
     """Height and width of every unlabeled image."""
+    FOOTAGE = auto()
+    """Which image is which frame of which video."""
+    MOTION = auto()
+    """Where the pixels of a frame are in the next one and in the one before: optical flow."""
     LABELEDNESS = auto()
     """How labeled each unlabeled image looks to a partner that learned to tell both apart (VAAL)."""
 

@@ -30,7 +30,7 @@ def test_every_need_but_labeled_has_one_row() -> None:
 
 def test_needs_are_split_by_provider() -> None:
     assert needs_from("module") == FROM_MODULE and FROM_PARTNER == Need.LABELEDNESS
-    assert not FROM_MODULE & needs_from("partner", "tracker", "data", "oracle")
+    assert not FROM_MODULE & needs_from("partner", "tracker", "data", "oracle", "motion")
 
 
 def test_hints_come_in_the_order_of_the_table() -> None:
@@ -64,7 +64,7 @@ def _shown() -> Predictions:
 
 @pytest.mark.parametrize("is_detection", [False, True])
 def test_everything_can_be_made_up(is_detection: bool) -> None:
-    everything = needs_from("module", "partner", "tracker", "data", "oracle")
+    everything = needs_from("module", "partner", "tracker", "data", "oracle", "motion")
     scene = _scene(torch.arange(12), _shown(), 4, is_detection, generator(0, "x"))
     made = make_up(scene, everything)
     sizes = {"image": 12, "instance": len(scene.row), "class": 4, "labeled": scene.num_labeled}

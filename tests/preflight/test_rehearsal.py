@@ -15,6 +15,7 @@ from alpl.acquisition import (
     DetectionUncertainty,
     DifficultyWeights,
     Entropy,
+    FlowTracker,
     GlobalSimilarity,
     KCenter,
     LeastConfidence,
@@ -46,11 +47,15 @@ WRAPPED = {  # what those that wrap others are tried with
     "ObjectDiscriminator": {"latent": 4, "epochs": 1},
     "ObjectNoris": {"information": DetectionUncertainty("least_confidence")},
     "Stochastic": {"ranking": Entropy()},
+    "Spaced": {"ranking": RandomSampling()},
+    "SpacedByFeature": {"ranking": RandomSampling()},
+    "TemporalCoherence": {"tracker": FlowTracker()},
     "Then": {"first": RandomSampling(), "second": KCenter()},
     "UncertaintyHerding": {"ranking": Entropy()},
 }
 OF_DETECTIONS = (
     "ClassWeighted",
+    "DetectionErrors",
     "DetectionUncertainty",
     "DivProto",
     "Enms",
@@ -58,6 +63,7 @@ OF_DETECTIONS = (
     "Medoids",
     "ObjectDiscriminator",
     "ObjectNoris",
+    "TemporalCoherence",
 )
 
 OURS = [
