@@ -3,9 +3,11 @@
 from alpl.acquisition.badge import Badge
 from alpl.acquisition.bald import Bald
 from alpl.acquisition.base import AbstractAcquisition, AbstractRanking, Context, Query, Stage
+from alpl.acquisition.cald import Cald
 from alpl.acquisition.ccms import Ccms
 from alpl.acquisition.cdal import Cdal
 from alpl.acquisition.class_balanced import BalancedKCenter, ClassBalanced, PseudoLabelBalanced
+from alpl.acquisition.class_spread import ClassSpread
 from alpl.acquisition.class_weighted import (
     AbstractClassWeights,
     ClassWeighted,
@@ -57,9 +59,11 @@ __all__ = [
     "BalancedGreedy",
     "BalancedKCenter",
     "Bald",
+    "Cald",
     "Ccms",
     "Cdal",
     "ClassBalanced",
+    "ClassSpread",
     "ClassWeighted",
     "ConfidentImages",
     "ConfidentObjects",
