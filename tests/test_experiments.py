@@ -26,6 +26,9 @@ SAMPLE = {
     "quickstart_detection": [],
     "noris/table2": ["method=kcenter_objects,vaal_objects", "trainer.max_epochs=1"],
     "noris/table5": ["method=llal,noris_objects,dbal_objects", "trainer.max_epochs=1"],
+    "noris/figure9": ["model.features.level=1", "trainer.max_epochs=1"],
+    "noris_batch_size": ["data.batch_size=64"],
+    "noris_scenes": ["method=cald", "trainer.max_epochs=1"],
     "noris/table7": ["method=cdal,dbal,llal_subset,noris"],
     "noris/table8": ["method=noris"],
     "ppal/table1": ["method=ppal_as_released,dcus_then_fpn", "trainer.max_epochs=1"],
@@ -63,6 +66,8 @@ TRIALS = {  # the papers' tables name theirs themselves
     "quickstart": "smoke_digits",
     "quickstart_detection": "smoke",
     "quickstart_video": "smoke_video",
+    "noris_batch_size": "smoke_digits",
+    "noris_scenes": "smoke_centernet",
     "soft_teacher_digits": "smoke_soft_teacher",
 }
 

@@ -5,9 +5,11 @@ from alpl.acquisition.bait import Bait
 from alpl.acquisition.bald import Bald
 from alpl.acquisition.base import AbstractAcquisition, AbstractRanking, Context, Query, Stage
 from alpl.acquisition.batch_bald import BatchBald
+from alpl.acquisition.cald import Cald
 from alpl.acquisition.ccms import Ccms
 from alpl.acquisition.cdal import Cdal
 from alpl.acquisition.class_balanced import BalancedKCenter, ClassBalanced, PseudoLabelBalanced
+from alpl.acquisition.class_spread import ClassSpread
 from alpl.acquisition.class_weighted import (
     AbstractClassWeights,
     ClassWeighted,
@@ -73,9 +75,11 @@ __all__ = [
     "BalancedKCenter",
     "Bald",
     "BatchBald",
+    "Cald",
     "Ccms",
     "Cdal",
     "ClassBalanced",
+    "ClassSpread",
     "ClassWeighted",
     "ClusterMargin",
     "ConfidentImages",

@@ -19,9 +19,9 @@ from alpl.data.batch import Batch
 from alpl.errors import ConfigError
 from alpl.losses.positives import Losses
 from alpl.modules.base import AbstractModule
-from alpl.modules.detector import AbstractDetectorEnsemble, Suppression, input_sizes
+from alpl.modules.detector import AbstractDetectorEnsemble, Suppression
 from alpl.modules.dropout import dropouts
-from alpl.modules.padding import content_average
+from alpl.modules.padding import content_average, input_sizes
 from alpl.modules.region_detections import ChosenProposals, RegionDetections
 from alpl.modules.supervised import AbstractSupervisedDetector
 from alpl.networks.detector_weights import load_detector
@@ -87,7 +87,7 @@ class FasterRcnnDetector(AbstractSupervisedDetector):
         """
         views = Need.VIEWS if dropouts(self.network.roi_heads) else Need.NOTHING
         uncertainties = Need.UNCERTAINTIES if self.network.heads.give_uncertainties else Need.NOTHING
-        always = Need.POSTERIOR | Need.BOXES | Need.FEATURES | Need.IMAGE_FEATURES | Need.FLIP
+        always = Need.POSTERIOR | Need.BOXES | Need.FEATURES | Need.IMAGE_FEATURES | Need.FLIP | Need.AUGMENTED
         return always | views | uncertainties | self.predicts_losses
 
     @classmethod

@@ -115,6 +115,12 @@ def _vectors(name: str, per: Per) -> Callable[[MadeUp], Tensor]:
     return make
 
 
+def _shares(name: str, per: Per) -> Callable[[MadeUp], Tensor]:
+    """``[n ...]`` as shown -> numbers in [0, 1], one row each."""
+    normal = _vectors(name, per)
+    return lambda made: normal(made).sigmoid()
+
+
 def _boxes(made: MadeUp) -> Tensor:
     corner = torch.rand(len(made.row), 2, generator=made.draw) * 50
     return torch.cat([corner, corner + 10], 1)
@@ -188,6 +194,9 @@ FIELDS: tuple[Field, ...] = (
         "set model.network.dropout above 0 (MC-dropout) or num_members above 1 (ensemble)",
     ),
     Field(Need.FLIP, "views", "view", "module", _views),
+    Field(Need.AUGMENTED, "views", "view", "module", _views, "detectors do", of_detectors=True),
+    Field(Need.AUGMENTED, "view_ious", "instance", "module", _shares("view_ious", "instance"), of_detectors=True),
+    Field(Need.AUGMENTED, "view_scores", "image", "module", _shares("view_scores", "image"), of_detectors=True),
     Field(Need.POSTERIOR, "posterior", "instance", "module", _posterior),
     Field(Need.LOGITS, "logits", "instance", "module", _vectors("logits", "instance"), "classifiers do"),
     Field(Need.BOXES, "boxes", "instance", "module", _boxes, "detectors do", of_detectors=True),

@@ -23,6 +23,8 @@ class Need(Flag):
     """Several posteriors of every instance: dropout passes or ensemble members."""
     FLIP = auto()
     """Two posteriors of every instance, as views: its own, and that of its partner in the mirrored image."""
+    AUGMENTED = auto()
+    """Posteriors and overlaps of every instance's partners in other views of its image, and the classes seen there."""
     PREDICTED_LOSS = auto()
     """The training loss of each image as a loss prediction module sees it (LLAL)."""
     UNCERTAINTIES = auto()

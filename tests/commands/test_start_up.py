@@ -31,7 +31,10 @@ def test_help_names_the_choices_of_all_groups() -> None:
     said, names = imported("alpl.commands.main", "--help")
     assert not names
     assert "\nacquisition: almdn_box_aleatoric, " in said and "\nslurm: a100, cpu, gpu\n" in said
-    assert "\nexperiment: quickstart, quickstart_detection" in said and "\nexperiment/thesis: figure3_8, " in said
+    assert (
+        "\nexperiment: noris_batch_size, noris_scenes, quickstart, " in said
+        and "\nexperiment/thesis: figure3_8, " in said
+    )
 
 
 @pytest.mark.sample(3)
