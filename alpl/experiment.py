@@ -35,6 +35,9 @@ OURS = frozenset(
 )
 """Arguments of the trainer that the loop sets itself."""
 
+LEARNED = ("weights", "pretrained")
+"""Arguments by which a backbone comes with what it learned elsewhere: torchvision's enum, timm's flag."""
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -151,8 +154,14 @@ def make_experiment(config: DictConfig) -> Experiment:
 
 def _check_frozen(config: DictConfig) -> None:
     model = config.model
-    if model.get("frozen") and config.get("pretrained") is None and model.get("weights") is None:
-        raise ConfigError("model.frozen must be false where neither pretrained nor model.weights gives what is frozen")
+    if not model.get("frozen") or config.get("pretrained") is not None or model.get("weights") is not None:
+        return
+    backbone = (model.get("network") or {}).get("backbone") or {}
+    if not any(backbone.get(name) for name in LEARNED):
+        raise ConfigError(
+            "model.frozen must be false where neither pretrained, nor model.weights (a file), nor "
+            "model.network.backbone.weights (torchvision) or .pretrained=true (timm) gives what is frozen"
+        )
 
 
 def _make_callbacks(

@@ -21,7 +21,6 @@ from alpl.data.batch import Batch
 from alpl.data.batch_norm import is_of_single_value
 from alpl.data.datamodule import ImageDataModule
 from alpl.errors import ConfigError
-from alpl.machine.files import read_tensors
 from alpl.metrics.accuracy import TestAccuracy
 from alpl.metrics.weighted_mean import WeightedMean
 from alpl.modules.base import AbstractModule, AbstractTrainableModule, no_loss
@@ -30,6 +29,7 @@ from alpl.modules.ensemble import ClassifierEnsemble
 from alpl.modules.loss_ranks import rank_losses
 from alpl.modules.training_passes import training_passes
 from alpl.networks.classification import ClassificationNetwork
+from alpl.networks.initial_weights import load_network
 from alpl.networks.loss_prediction import LossPrediction
 from alpl.predictions import Need, Posterior, Predictions
 
@@ -50,8 +50,9 @@ class Classifier(AbstractTrainableModule):
         num_passes: passes where views are asked for, V.
         views: what these passes are: ``dropout`` (MC-dropout), or ``training``: as in training, with the statistics of
             the batch and the images augmented anew, as the released code of thesis ch. 4 has them for BALD.
-        weights: a file with the state dict of such a network to start from, or null. A head for another number of
-            classes is left out; every other difference is an error.
+        weights: a file with the state dict of such a network or of its backbone to start from, or null; see
+            :func:`alpl.networks.initial_weights.load_network`. A head for other classes is left out; every other
+            difference is an error.
         frozen: whether the backbone stays what it starts from, batch norm as in evaluation: the head alone learns.
         loss_prediction: makes a module that predicts the loss of images from ``channels``, of the maps that the
             backbone names as its stages; None for none.
@@ -232,26 +233,3 @@ class Classifier(AbstractTrainableModule):
                 for _ in range(self.num_passes)
             ]
         return Posterior(torch.stack(passes).float().softmax(-1))
-
-
-def load_network(network: ClassificationNetwork, path: Path) -> None:
-    """Load a state dict into a network; see ``weights`` of :class:`Classifier`.
-
-    The file may hold the network's own state, or that of a whole module (names that begin with ``network.``), of which
-    a loss prediction module is left out.
-
-    Raises:
-        ConfigError: names or shapes differ elsewhere than in the head.
-    """
-    tensors = {name: value for name, value in read_tensors(path).items() if not name.startswith("loss_prediction.")}
-    state = {name.removeprefix("network."): value for name, value in tensors.items()}
-    own = network.state_dict()
-    head = {name for name in own if name.startswith("head.")}
-    for name in head & state.keys():
-        if state[name].shape != own[name].shape:
-            del state[name]
-    wrong = sorted((own.keys() ^ state.keys()) - head)
-    wrong += sorted(name for name in own.keys() & state.keys() if own[name].shape != state[name].shape)
-    if wrong:
-        raise ConfigError(f"model.weights must fit the network, {path} differs in {len(wrong)} tensors: {wrong[:3]}")
-    network.load_state_dict(state, strict=False)

@@ -24,6 +24,8 @@ class Pretraining:
         seed: of everything that is drawn.
         check_every: epochs between two looks at the accuracy of nearest neighbors; 0 for none.
         neighbors: that vote.
+        rate_per: images of a step that the optimizer's learning rate is meant for: it is multiplied by
+            ``batch_size / rate_per`` (Chen and He 2021, sec. 3). None for the rate as it is.
 
     Raises:
         ConfigError: a number is out of range.
@@ -36,12 +38,21 @@ class Pretraining:
     seed: int
     check_every: int = 10
     neighbors: int = 200
+    rate_per: int | None = None  # a recipe of before has the rate of its own batches
 
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 2), ("epochs", 1), ("check_every", 0), ("neighbors", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(f"pretrained.{name} must be an int >= {least}, got {value!r}")
+        per = self.rate_per
+        if per is not None and (isinstance(per, bool) or not isinstance(per, int) or per < 1):
+            raise ConfigError(f"pretrained.rate_per must be an int >= 1 or null, got {per!r}")
+
+    @property
+    def rate_factor(self) -> float:
+        """What the optimizer's learning rate is multiplied by."""
+        return 1.0 if self.rate_per is None else self.batch_size / self.rate_per
 
     def batch_of(self, num_processes: int) -> int:
         """Give the images of one process.

@@ -31,7 +31,9 @@ class SimSiam(LightningModule):
         predictor: makes the predictor from the projector's ``width``.
         optimizer: makes the optimizer from groups of parameters.
         warmup_epochs: in which the learning rate rises linearly from 0; then it falls to 0 with a cosine, step by step.
-        constant_predictor: whether the predictor's learning rate stays what the optimizer has.
+        constant_predictor: whether the predictor's learning rate stays what the optimizer begins with.
+        rate_factor: what the optimizer's learning rate is multiplied by, as its batches are larger or smaller than
+            those that it is meant for.
 
     Raises:
         ConfigError: ``warmup_epochs`` is negative.
@@ -47,6 +49,7 @@ class SimSiam(LightningModule):
         optimizer: MakeOptimizer,
         warmup_epochs: int = 0,
         constant_predictor: bool = True,
+        rate_factor: float = 1.0,
     ) -> None:
         super().__init__()
         if warmup_epochs < 0:
@@ -57,6 +60,7 @@ class SimSiam(LightningModule):
         self.predictor = complete(predictor, "pretrained.module.predictor", width=self.projector.width)
         self.warmup_epochs = warmup_epochs
         self.constant_predictor = constant_predictor
+        self.rate_factor = rate_factor
         self._make_optimizer = optimizer
         self.loss = MeanMetric()
         self.spread = MeanMetric()
@@ -83,6 +87,8 @@ class SimSiam(LightningModule):
         """Two groups of parameters, the predictor's behind the others, with a schedule each."""
         encoder = [*self.backbone.parameters(), *self.projector.parameters()]
         optimizer = self._make_optimizer([{"params": encoder}, {"params": list(self.predictor.parameters())}])
+        for group in optimizer.param_groups:
+            group["lr"] *= self.rate_factor
         steps = int(self.trainer.estimated_stepping_batches)
         warmup = round(steps * self.warmup_epochs / (self.trainer.max_epochs or 1))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torchvision
@@ -50,10 +51,11 @@ def torchvision_backbone(in_channels: int, name: str, weights: str | None = None
         network = torchvision.models.get_model(name, weights=weights)
     except (ValueError, KeyError) as error:
         raise ConfigError(f"weights must be known to torchvision for {name}, got {weights!r}") from error
-    for auxiliary in {"aux1", "aux2", "AuxLogits"} & dict(network.named_children()).keys():
+    auxiliaries = sorted({"aux1", "aux2", "AuxLogits"} & dict(network.named_children()).keys())
+    for auxiliary in auxiliaries:
         setattr(network, auxiliary, None)  # googlenet and inception_v3: heads for training that we do not train
         network.aux_logits = False
-    return without_classifier(network)
+    return without_classifier(network, auxiliaries)
 
 
 def timm_backbone(in_channels: int, name: str, pretrained: bool = False, **options: Any) -> nn.Module:
@@ -78,15 +80,18 @@ def timm_backbone(in_channels: int, name: str, pretrained: bool = False, **optio
         )
     except (RuntimeError, ValueError) as error:
         raise ConfigError(f"name must be known to timm, got {name!r}: {error}") from error
+    described: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
+    named = described.get("classifier") or ()  # one, or several: of a token that distills, too
+    network.cut_off = (named,) if isinstance(named, str) else tuple(named)  # type: ignore[assignment]
     network.num_features = network.head_hidden_size  # what comes out; num_features is what enters the head's own layers
     return network
 
 
-def without_classifier(network: nn.Module) -> nn.Module:
+def without_classifier(network: nn.Module, also_cut: Sequence[str] = ()) -> nn.Module:
     """Replace the last linear layer by the identity, and say the width of what then comes out (``num_features``).
 
-    Of a ResNet (and its kin) also which four ``stages`` give its maps, see
-    :class:`alpl.networks.classification.Backbone`.
+    And which layer that was (``cut_off``), beside others that are gone already (``also_cut``). Of a ResNet (and its
+    kin) also which four ``stages`` give its maps, see :class:`alpl.networks.classification.Backbone`.
 
     Raises:
         ConfigError: the network has no linear layer.
@@ -98,6 +103,7 @@ def without_classifier(network: nn.Module) -> nn.Module:
     parent, _, attribute = name.rpartition(".")
     setattr(network.get_submodule(parent), attribute, nn.Identity())
     network.num_features = last.in_features  # type: ignore[assignment]
+    network.cut_off = (name, *also_cut)  # type: ignore[assignment]
     if isinstance(network, ResNet):
         names = ("layer1", "layer2", "layer3", "layer4")
         network.stages = {name: _out_channels(network.get_submodule(name)) for name in names}

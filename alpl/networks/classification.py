@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, final
 
@@ -17,7 +17,8 @@ class Backbone(Protocol):
     """A module ``[B C H W] -> [B F]`` that knows its F.
 
     It may also have ``stages``: the names of its submodules that give its maps ``[B channels h w]``, the finest first,
-    and the channels of each. That is what a loss prediction module looks at.
+    and the channels of each. That is what a loss prediction module looks at. And ``cut_off``: the names of what was
+    removed from it, its classifier before all, of which files of weights still hold the tensors.
     """
 
     num_features: int
@@ -73,6 +74,11 @@ class ClassificationNetwork(nn.Module):
     def stages(self) -> Mapping[str, int]:
         """What the backbone says of its maps, see :class:`Backbone`; empty where it says nothing."""
         return getattr(self.backbone, "stages", {})
+
+    @property
+    def cut_off(self) -> Sequence[str]:
+        """What the backbone says was removed from it, see :class:`Backbone`; empty where it says nothing."""
+        return getattr(self.backbone, "cut_off", ())
 
     def with_maps(self, images: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Give the same in the same pass, and the maps of the backbone's stages, ``[B channels h w]`` each."""

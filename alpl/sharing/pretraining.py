@@ -80,7 +80,9 @@ class PretrainingFit:
         """Fill the folder of the product, or go on with what a process left there that was killed."""
         seed = derive_seed(self.recipe.seed, "pretrain")
         seed_all(seed)
-        module = self.recipe.module(in_channels=self.data.module_arguments["in_channels"])
+        module = self.recipe.module(
+            in_channels=self.data.module_arguments["in_channels"], rate_factor=self.recipe.rate_factor
+        )
         resume = folder / _RESUME
         trainer = self.make_trainer(
             max_epochs=self.recipe.epochs,

@@ -51,6 +51,29 @@ def test_all_in_the_order_of_each_image() -> None:
         assert torch.allclose(ours[row], expected, atol=5e-6), row
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("share", [0.0, 0.6, 1.0])
+def test_changes_of_all_images_are_those_of_its_own(channels: int, share: float) -> None:
+    draw = torch.Generator().manual_seed(2)
+    drawn = torch.rand(40, channels, 7, 7, generator=draw)
+    given = drawn.clone()
+    factors = torch.rand(4, 40, generator=draw) * 0.8 + torch.tensor([0.6, 0.6, 0.6, -0.4])[:, None]
+    order = torch.stack([torch.randperm(4, generator=draw) for _ in range(40)])
+    chosen = torch.rand(40, generator=draw) < share
+    own = color_augment._of_its_own(drawn, factors, order, chosen)
+    assert torch.allclose(own, color_augment._of_all(drawn, factors, order, chosen), atol=2e-6)
+    assert torch.equal(drawn, given) and torch.equal(own[~chosen], drawn[~chosen])
+
+
+def test_a_change_is_of_its_own_images_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers: list[int] = []
+    made = color_augment.hue
+    monkeypatch.setattr(color_augment, "hue", lambda given, shift: numbers.append(len(given)) or made(given, shift))
+    torch.manual_seed(0)
+    ColorJitter(p=1.0)(torch.rand(50, 3, 5, 5))
+    assert sum(numbers) == 50 and len(numbers) == 4
+
+
 def test_images_of_one_channel_have_no_colors() -> None:
     gray, factors = images(channels=1), torch.full((4, 6), 0.4)
     order = torch.arange(4).expand(6, 4)

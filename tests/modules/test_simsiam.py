@@ -5,6 +5,8 @@ from functools import partial
 
 import pytest
 import torch
+from configs import composed
+from hydra.utils import instantiate
 from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
@@ -62,9 +64,9 @@ def test_a_constant_network_is_told_as_collapsed() -> None:
     assert loss.item() == pytest.approx(-1, abs=1e-6) and module.spread.compute().item() == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("constant", [True, False])
-def test_learning_rates(constant: bool) -> None:
-    module = made(warmup_epochs=1, constant_predictor=constant)
+@pytest.mark.parametrize(("constant", "factor"), [(True, 1.0), (False, 1.0), (True, 0.5), (False, 2.0)])
+def test_learning_rates(constant: bool, factor: float) -> None:
+    module = made(warmup_epochs=1, constant_predictor=constant, rate_factor=factor)
     module.trainer = trainer = Trainer(max_epochs=3, accelerator="cpu", logger=False, enable_checkpointing=False)
     type(trainer).estimated_stepping_batches, kept = 6, type(trainer).estimated_stepping_batches
     try:
@@ -78,12 +80,28 @@ def test_learning_rates(constant: bool) -> None:
     assert [id(each) for each in optimizer.param_groups[1]["params"]] == [id(e) for e in module.predictor.parameters()]
     seen = []
     for _ in range(7):
-        seen.append([group["lr"] / 0.06 for group in optimizer.param_groups])
+        seen.append([group["lr"] / 0.06 / factor for group in optimizer.param_groups])
         optimizer.step()
         schedule.step()
     falling = [0.0, 0.5, 1.0, 0.853553, 0.5, 0.146447, 0.0]
     assert [row[0] for row in seen] == pytest.approx(falling, abs=1e-5)
     assert [row[1] for row in seen] == pytest.approx([1.0] * 7 if constant else falling, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (("data=cifar10", "pretrained=cifar10"), 0.06),  # thesis sec. 5.4: 0.03, batches of 512
+        (("data=cifar10", "pretrained=cifar10", "pretrained.batch_size=256"), 0.03),
+        (("data=cifar10", "pretrained=simsiam_as_released", "pretrained.batch_size=1024"), 0.12),
+        (("data=cifar10", "pretrained=cifar10", "pretrained.batch_size=256", "pretrained.rate_per=null"), 0.03),
+        (("data=digits", "pretrained=digits"), 0.06),
+    ],
+)
+def test_the_rate_follows_the_batch(overrides: tuple[str, ...], expected: float) -> None:
+    config = composed(*overrides, "model=resnet18_frozen")
+    recipe = instantiate(config.pretrained, _convert_="all")
+    assert config.pretrained.module.optimizer.lr * recipe.rate_factor == pytest.approx(expected)
 
 
 def test_what_is_kept_gives_the_features() -> None:
@@ -100,7 +118,8 @@ def test_what_is_kept_gives_the_features() -> None:
     ("change", "told"),
     [({"batch_size": 1}, "pretrained.batch_size must be an int >= 2, got 1"),
      ({"epochs": 0}, "pretrained.epochs must be an int >= 1, got 0"),
-     ({"check_every": -1}, "pretrained.check_every must be an int >= 0, got -1")],
+     ({"check_every": -1}, "pretrained.check_every must be an int >= 0, got -1"),
+     ({"rate_per": 0}, "pretrained.rate_per must be an int >= 1 or null, got 0")],
 )  # fmt: skip
 def test_refuses_numbers_out_of_range(change: dict[str, int], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
