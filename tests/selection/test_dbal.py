@@ -3,7 +3,7 @@ import re
 import pytest
 import torch
 from selection_references import nearest_of_each_cluster
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, kmeans_plusplus
 
 from alpl.selection import dbal, neighbors
 from alpl.selection.dbal import diverse_mini_batch
@@ -62,12 +62,14 @@ def _cost(points, weights, centers):
     return float((weights * nearest_center(points, centers)[1]).sum())
 
 
-def test_k_means_is_as_good_as_scikit_learns():
+@pytest.mark.parametrize("number, width, num_clusters", [(400, 8, 20), (500, 10, 50), (1000, 64, 100)])
+def test_k_means_is_as_good_as_scikit_learns(number, width, num_clusters):
     random = torch.Generator().manual_seed(1)
-    points, weights = torch.randn(400, 8, generator=random), torch.rand(400, generator=random)
-    reference = KMeans(20, n_init=1, random_state=0).fit(points.numpy(), sample_weight=weights.numpy())
-    expected = _cost(points, weights, torch.from_numpy(reference.cluster_centers_))
-    assert _cost(points, weights, weighted_kmeans(points, weights, 20, seed=0)) <= 1.1 * expected
+    for seed in range(3):
+        points, weights = torch.randn(number, width, generator=random), torch.rand(number, generator=random)
+        reference = KMeans(num_clusters, n_init=1, random_state=seed).fit(points.numpy(), sample_weight=weights.numpy())
+        expected = _cost(points, weights, torch.from_numpy(reference.cluster_centers_))
+        assert _cost(points, weights, weighted_kmeans(points, weights, num_clusters, seed=seed)) <= 1.005 * expected
 
 
 def _lloyd(points, weights, centers, iterations):
@@ -95,8 +97,8 @@ def test_k_means_is_lloyds_algorithm(monkeypatch, library, iterations):
     random = torch.Generator().manual_seed(2)
     for seed in range(20):
         points, weights = torch.randn(200, 3, generator=random), torch.rand(200, generator=random) + 0.01
-        first = torch.empty(200, dtype=torch.float64).exponential_(generator=torch.Generator().manual_seed(seed))
-        start = points[(first / weights.double()).topk(15, largest=False).indices]
+        drawn = kmeans_plusplus(points.numpy(), 15, sample_weight=weights.double().numpy(), random_state=seed)[1]
+        start = points[torch.from_numpy(drawn).long()]
         expected = _lloyd(points, weights, start.clone(), iterations)
         found = weighted_kmeans(points, weights, 15, seed=seed, iterations=iterations)
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
