@@ -6,4 +6,14 @@ Read `alpl/loop.py` first: it is the whole framework on one page. The axis lette
     C outputs of the head    K foreground classes    F features    V views    E epochs    B images of a batch
 """
 
+import importlib
+from typing import Any
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Give :func:`alpl.querying.select` as ``alpl.select``; what it needs is imported when it is asked for."""
+    if name != "select":
+        raise AttributeError(f"module 'alpl' has no attribute {name!r}")
+    return importlib.import_module("alpl.querying").select

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from alpl.acquisition import AbstractAcquisition, AbstractPseudoLabeler
 from alpl.callbacks.base import AbstractProvider
 from alpl.config.first_cycle import FirstCycleConfig, first_cycle_config
+from alpl.config.flow import FlowConfig, flow_config
 from alpl.config.partial_parts import check_not_set
 from alpl.config.pretrained import PretrainedConfig, pretrained_config
 from alpl.data.base import AbstractPoolDataModule
@@ -26,6 +27,7 @@ from alpl.loggers.base import AbstractRunLogger
 from alpl.machine.speed import Speed, settled_precision
 from alpl.modules.base import AbstractTrainableModule
 from alpl.modules.partner import Partner
+from alpl.motion import AbstractFlowEstimator
 
 OURS = frozenset(
     {"callbacks", "logger", "use_distributed_sampler", "enable_checkpointing", "enable_progress_bar"}
@@ -60,6 +62,8 @@ class Experiment:
         keep_models: keep each cycle's weights; else only the last cycle's.
         keep_predictions: keep the predictions that the acquisition saw.
         pretrained: where the weights are that a backbone starts from in each fit, or None.
+        motion: estimates optical flow between the frames of videos, for acquisitions that need it; or None.
+        flow: where that flow is kept; None beside no estimator.
         first_cycle: what runs agree in that share their first cycle's training; None to train it in any case.
         speed: what is on that makes a GPU fast.
 
@@ -88,6 +92,8 @@ class Experiment:
     keep_predictions: bool = False
     first_cycle: FirstCycleConfig | None = None
     pretrained: PretrainedConfig | None = None
+    motion: AbstractFlowEstimator | None = None
+    flow: FlowConfig | None = None
     speed: Speed = field(default_factory=Speed)
 
     def __post_init__(self) -> None:
@@ -137,6 +143,8 @@ def make_experiment(config: DictConfig) -> Experiment:
         keep_predictions=config.keep_predictions,
         first_cycle=first_cycle_config(config),
         pretrained=pretrained_config(config),
+        motion=make(config.motion) if config.get("motion") else None,
+        flow=flow_config(config),
         speed=make(config.speed) if "speed" in config else Speed(),  # a run of before has none
     )
 

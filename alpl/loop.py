@@ -15,12 +15,16 @@ With several processes (DDP) all of them walk this page. Fit, test and predict a
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, final
+
+from lightning.pytorch import Trainer
 
 from alpl.acquisition.base import Query, Stage
 from alpl.callbacks.cost_record import CostRecord
 from alpl.callbacks.foreign import check_callbacks
+from alpl.cycle.asking import Asking, check_known
 from alpl.cycle.looking import Looking
 from alpl.cycle.needs import needs_of_stages
 from alpl.cycle.partnering import Partnering
@@ -43,6 +47,7 @@ from alpl.runs.run_folder import RunFolder
 from alpl.runs.stages import Stages
 from alpl.sharing.determinants import determinants
 from alpl.sharing.first_cycle import FirstCycle
+from alpl.sharing.flow import Flow
 from alpl.sharing.pretrained import Pretrained
 
 _NUM_REHEARSED = 2  # images of the pool that the untrained model looks at
@@ -82,6 +87,8 @@ class ActiveLearning:
         self.initial = Pool.create(data.num_images, initial, data.excluded)
         self.budgets = experiment.schedule.budgets(candidates.index.numel(), initial.numel())
         self.num_cycles = len(self.budgets) + 1
+        check_known(oracle, candidates, initial, experiment.acquisition.needs, asks=bool(self.budgets))
+        oracle.begin(initial)
         self.progress = progress(self.num_cycles)
         self.stages = Stages(folder, self.progress, interruption)
         self.pretrained = (
@@ -101,6 +108,8 @@ class ActiveLearning:
         if self.budgets:
             needs = experiment.acquisition.needs | self.needs[0]
             check_needs(experiment, needs, module)
+            if Need.MOTION in needs:
+                self.parts = replace(self.parts, flow=self._flow(trainer))
             if not folder.journal:  # a run that goes on has passed it
                 check_rehearsal(experiment, needs, module, self.initial.unlabeled[:_NUM_REHEARSED])
         check_data(self.fingerprint, folder.path, may_write=self.parts.is_main)
@@ -112,6 +121,7 @@ class ActiveLearning:
         self.first_cycle = FirstCycle(self.stages, None if labeler else experiment.first_cycle)
         self.training = Training(self.parts, watched, self.first_cycle)
         self.partnering = Partnering(self.parts)
+        self.asking = Asking(self.parts)
         self._first: Query | None = None  # what the first of several stages chose in this cycle, if this process did
         self.looking = Looking(self.parts, self.training, self.partnering, self.needs, looks_again=module.looks_again)
 
@@ -126,7 +136,9 @@ class ActiveLearning:
                 self.first_cycle.share(self._determinants, partial(self._train, cycle, pool))
             data = self._train(cycle, pool)
             if cycle < len(self.budgets):
-                before, pool = pool, pool.reveal(self._select(cycle, pool, data).index)
+                query = self._select(cycle, pool, data)
+                self.asking.ask(cycle, query, self.looking.seen(self.folder.cycle(cycle))[0])
+                before, pool = pool, pool.reveal(query.index)
                 self._pseudo_label(cycle, before, pool)
             self._tidy(cycle)
         if self.parts.is_main and not self.folder.is_finished:
@@ -159,6 +171,8 @@ class ActiveLearning:
         """Let the acquisition look at the pool, stage by stage, and choose."""
         asked = left = self._without_labeled_by_learner(cycle, pool)
         self._first = None
+        if cycle == 0 and Need.MOTION in self.experiment.acquisition.needs:
+            self.looking.estimate_motion(cycle)
         *narrowing, last = range(len(self.acquisition_stages))
         for number in narrowing:
             self._look(cycle, number, left, data)
@@ -250,6 +264,18 @@ class ActiveLearning:
         """Measure what the acquisition, where there is one, asks of the network about an image."""
         needs = self.experiment.acquisition.needs & FROM_MODULE if self.budgets else Need.NOTHING
         return CostRecord(self.folder.path / COST_FILE, needs, pool.labeled[:1])
+
+    def _flow(self, trainer: Trainer) -> Flow:
+        """Give the flow of the data's videos, on the device of a trainer."""
+        estimator, config = self.experiment.motion, self.experiment.flow
+        assert estimator is not None and config is not None, "the checks have seen to it"
+        device = trainer.strategy.root_device
+
+        def heard(text: str) -> None:
+            self.progress.within(text)
+            self.stages.interruption.leave()
+
+        return Flow(estimator, config, self.experiment.data, self.fingerprint, device, heard)
 
     def _determinants(self) -> dict[str, Any]:
         """Give what the first cycle's fits and test depend on."""

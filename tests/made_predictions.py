@@ -5,7 +5,10 @@ import torch
 from alpl.predictions import Form, Posterior, Predictions
 
 NUM_CLASSES, NUM_VIEWS, WIDTH = 3, 2, 4
-OPTIONAL = ("posterior", "labels", "scores", "boxes", "features", "image_features", "views", "uncertainties")
+OPTIONAL = (
+    "posterior", "labels", "scores", "boxes", "features", "image_features", "views", "uncertainties", "view_ious",
+    "view_scores",
+)  # fmt: skip
 
 
 def make_predictions(counts, fields=OPTIONAL, form=Form.BACKGROUND, seed=0):
@@ -25,6 +28,8 @@ def make_predictions(counts, fields=OPTIONAL, form=Form.BACKGROUND, seed=0):
         "image_features": draw(num_images, WIDTH),
         "views": Posterior(draw(NUM_VIEWS, num_instances, NUM_CLASSES), form),
         "uncertainties": draw(num_instances, 4),
+        "view_ious": draw(num_instances, NUM_VIEWS - 1),
+        "view_scores": draw(num_images, NUM_VIEWS - 1, NUM_CLASSES),
     }
     return Predictions(
         index=torch.randperm(10_000, generator=random)[:num_images],

@@ -32,7 +32,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         "ssd_tiny",
         *(
             pytest.param(f"{name}_tiny", marks=pytest.mark.slow)
-            for name in ("retinanet", "fcos", "faster_rcnn", "atss")
+            for name in ("retinanet", "fcos", "faster_rcnn", "atss", "ddod", "centernet")
         ),
     ],
 )

@@ -26,6 +26,9 @@ SAMPLE = {
     "quickstart_detection": [],
     "noris/table2": ["method=kcenter_objects,vaal_objects", "trainer.max_epochs=1"],
     "noris/table5": ["method=llal,noris_objects,dbal_objects", "trainer.max_epochs=1"],
+    "noris/figure9": ["model.features.level=1", "trainer.max_epochs=1"],
+    "noris_batch_size": ["data.batch_size=64"],
+    "noris_scenes": ["method=cald", "trainer.max_epochs=1"],
     "noris/table7": ["method=cdal,dbal,llal_subset,noris"],
     "noris/table8": ["method=noris"],
     "ppal/table1": ["method=ppal_as_released,dcus_then_fpn", "trainer.max_epochs=1"],
@@ -41,6 +44,7 @@ SAMPLE = {
     "ppal/figure6b": ["method=dcus_then_ccms", "trainer.max_epochs=1"],
     "soft_teacher_digits": ["method=soft_teacher", "trainer.max_epochs=1"],
     "ppal/figure7_xi": ["callbacks.class_difficulty.xi=0", "trainer.max_epochs=1"],
+    "thesis/table2_2": ["method=temporal_coherence", "trainer.max_epochs=1"],
     "thesis/figure3_8": ["method=two_models_dispersion_10,ceal_10"],
     "thesis/figure4_7": ["data.long_tail.factor=0.1", "method=entropy_pseudo_label_balanced"],
     "thesis/table3_1": ["method=all_data,dispersion,core_set"],
@@ -51,7 +55,7 @@ SAMPLE = {
     "thesis/figure5_3": ["method=entropy", "schedule.initial.size=16"],
 }
 # of each of these, another's trial runs the same parts; that all their runs compose: test_tables.py
-ALIKE = {"thesis/figure5_4", "thesis/figure5_5", "thesis/figure5_6"} | {
+ALIKE = {"quickstart_video", "thesis/figure5_4", "thesis/figure5_5", "thesis/figure5_6"} | {
     f"ppal/{name}"
     for name in (
         "figure4b", "figure5_fcos_coco", "figure5_atss_coco", "figure5_ddod_coco", "figure7_alpha", "figure7_beta",
@@ -61,6 +65,9 @@ ALIKE = {"thesis/figure5_4", "thesis/figure5_5", "thesis/figure5_6"} | {
 TRIALS = {  # the papers' tables name theirs themselves
     "quickstart": "smoke_digits",
     "quickstart_detection": "smoke",
+    "quickstart_video": "smoke_video",
+    "noris_batch_size": "smoke_digits",
+    "noris_scenes": "smoke_centernet",
     "soft_teacher_digits": "smoke_soft_teacher",
 }
 
@@ -196,10 +203,10 @@ def leaves() -> list[str]:
 def test_every_leaf_composes_and_names_what_exists(leaf: str) -> None:
     register_experiments()
     group, _, name = leaf.partition("/")
-    # a leaf is of classification, of detection, of both, of a pyramid, of two stages, or of a teacher
+    # a leaf is of classification, of detection, of both, of a pyramid, of two stages, of a teacher, or of videos
     models = ("retinanet_tiny", "faster_rcnn_tiny", "soft_teacher_tiny")
     detectors = [["data=digit_scenes", f"model={model}"] for model in models]
-    tasks = [[]] if group == "data" else [["data=digits"], ["data=digit_scenes"], *detectors]
+    tasks = [[]] if group == "data" else [["data=digits"], ["data=digit_scenes"], *detectors, ["data=digit_videos"]]
     faults = []
     for task in tasks:
         faults.append(fault_of([*task, f"{group}={name}"]))
@@ -217,7 +224,7 @@ def test_vaal_is_sized_for_the_data(data: str) -> None:
     register_experiments()
     with composing():
         size = compose("config", [f"data={data}", "method=vaal"]).partner.module.size
-    small = {"cifar10": 32, "digits": 16, "digits_long_tailed": 16, "digit_scenes": 16}
+    small = {"cifar10": 32, "digits": 16, "digits_long_tailed": 16, "digit_scenes": 16, "digit_videos": 16}
     assert size == small.get(data, 64 if "tiny" in data else 256)
 
 

@@ -10,7 +10,9 @@ import pytest
 import alpl
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
-NAMES = "acquisition boxes callbacks data labeling learning loggers modules predictions selection studies"
+NAMES = (
+    "acquisition boxes callbacks data exchange labeling learning loggers modules predictions querying selection studies"
+)
 
 
 @pytest.mark.parametrize("room", NAMES.split())

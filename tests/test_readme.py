@@ -24,6 +24,28 @@ def test_your_own_acquisition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert (result.run_folder() / "cycle_00" / "query.csv").read_text().count("\n") == 21
 
 
+def test_without_an_experiment(capsys: pytest.CaptureFixture[str]) -> None:
+    section = README.read_text().split("### Without an experiment")[1]
+    (code,) = re.findall(r"```python\n(.*?)```", section.split("### Your own")[0], flags=re.DOTALL)
+    found: dict[str, object] = {}
+    exec(code, found)  # as a person pastes it
+    assert len(set(found["query"].index.tolist())) == 20 and "tensor" in capsys.readouterr().out
+
+
+def test_the_queries_of_the_readme_are_understood() -> None:
+    from alpl.commands.query import _parser
+    from alpl.querying import acquisition_of
+
+    section = README.read_text().split("### Without an experiment")[1]
+    lines = [line for line in section.split("```bash\n")[1].split("```")[0].splitlines() if line]
+    assert len(lines) >= 4
+    for line in lines:
+        command, *words = shlex.split(line, comments=True)
+        options = _parser().parse_args(words)
+        acquisition_of(options.acquisition, options.settings)
+        assert command == "alpl-query"
+
+
 def test_the_commands_of_the_readme_compose() -> None:
     """Every `alpl` line of the README is accepted up to the point where data would be read."""
     from hydra import compose

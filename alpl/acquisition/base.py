@@ -19,9 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alpl.boxes.footage import Footage
 from alpl.errors import ConfigError
 from alpl.machine.files import read_csv, reading, whole_file
 from alpl.machine.seeding import derive_seed, generator
+from alpl.motion import AbstractMotion
 from alpl.pool import Index, Pool
 from alpl.predictions import FIELDS, Need, Posterior, Predictions
 
@@ -42,6 +44,8 @@ class Context:
         sizes: ``Long[U 2]`` height and width of each unlabeled image.
         targets: true answers for the unlabeled images, ``Long[U]`` or U ``Objects``. Upper bounds only.
         labeled_targets: the answers for the labeled images, ``Long[L]`` or L ``Objects``, which are paid for.
+        footage: which image is which frame of which video; of all images, whoever takes part.
+        motion: where what is seen in a frame is in the next one, and in the one before.
 
     All but the first three: see :data:`alpl.predictions.FIELDS`.
     """
@@ -57,6 +61,8 @@ class Context:
     sizes: Tensor | None = None
     targets: Any = None
     labeled_targets: Any = None
+    footage: Footage | None = None
+    motion: AbstractMotion | None = None
 
     def among(self, images: Index) -> Context:
         """Give the context in which only some of the unlabeled images are: the others take no part.

@@ -24,6 +24,7 @@ from alpl.predictions.reduce import Reduction, check_reduction
 _MEASURES = {
     "entropy": uncertainty.entropy,
     "margin": uncertainty.margin,
+    "margin_squared": uncertainty.margin_squared,
     "least_confidence": uncertainty.least_confidence,
     "posterior": beyond_the_first,
 }
@@ -65,7 +66,8 @@ class DetectionUncertainty(AbstractObjectRanking):
     with :math:`\tau = \tau_1 = 0.5` as released.
 
     Args:
-        measure: m: ``entropy`` (in nats), ``margin`` (one minus the difference of the two largest outputs) or
+        measure: m: ``entropy`` (in nats), ``margin`` (one minus the difference of the two largest outputs), its
+            square ``margin_squared`` (Brust et al. 2019, thesis sec. 2.5.2, with ``reduction=sum``) or
             ``least_confidence`` (one minus the largest foreground probability);
             see :mod:`alpl.predictions.uncertainty`. ``posterior``: :math:`1 - s`, for ``score`` and ``class`` alone.
             PPAL Table 3 is read as ``posterior`` of the class and ``margin`` of the posterior: of two ways margin and
@@ -84,6 +86,8 @@ class DetectionUncertainty(AbstractObjectRanking):
 
         valid: which detections can count: ``as_written``: all; ``as_released``: those that PPAL's code looks at, see
             :func:`alpl.boxes.valid_boxes.valid_boxes`.
+        foreground: measure the foreground's probabilities alone, scaled to one: the "two classes" of a margin are then
+            never the background. For posteriors of classes that exclude each other.
 
     Raises:
         ConfigError: a value is unknown, out of range, or ``normalize`` is asked for another measure than the entropy,
@@ -92,13 +96,14 @@ class DetectionUncertainty(AbstractObjectRanking):
 
     def __init__(
         self,
-        measure: Literal["entropy", "margin", "least_confidence", "posterior"] = "entropy",
+        measure: Literal["entropy", "margin", "margin_squared", "least_confidence", "posterior"] = "entropy",
         reduction: Reduction = "max",
         empty: float = 0.0,
         score_thresh: float = 0.0,
         normalize: bool = False,
         of: _Source = "posterior",
         valid: Literal["as_written", "as_released"] = "as_written",
+        foreground: bool = False,
     ) -> None:
         if measure not in _MEASURES:
             raise ConfigError(f"measure must be one of {', '.join(_MEASURES)}, got {measure!r}")
@@ -116,10 +121,12 @@ class DetectionUncertainty(AbstractObjectRanking):
             raise ConfigError(f"of must be score or class for measure 'posterior', got {of!r}")
         if valid not in ("as_written", "as_released"):
             raise ConfigError(f"valid must be as_written or as_released, got {valid!r}")
+        if foreground and of != "posterior":
+            raise ConfigError(f"of must be posterior where foreground is true, got {of!r}")
         super().__init__(reduction, empty)
         self.measure = normalized_entropy if normalize else _MEASURES[measure]
         self.score_thresh = check_score_thresh(score_thresh)
-        self.of = of
+        self.of, self.foreground = of, foreground
         self.filters = valid == "as_released"
         self.needs = _SOURCES[of] | (Need.BOXES | Need.SIZES if self.filters else Need.NOTHING)
 
@@ -137,7 +144,8 @@ class DetectionUncertainty(AbstractObjectRanking):
         chosen = self._valid(confident(predictions, self.score_thresh), context)
         if self.of in ("posterior", "auto"):
             assert posterior is not None, "Need.POSTERIOR was declared"
-            return ObjectValues(chosen, value_of(self.measure, posterior, chosen))
+            measure = self._of_foreground if self.foreground else self.measure
+            return ObjectValues(chosen, value_of(measure, posterior, chosen))
         if self.of == "score":
             if predictions.scores is None:
                 raise ValueError("predictions must have scores where of=score, got none")
@@ -153,6 +161,12 @@ class DetectionUncertainty(AbstractObjectRanking):
         assert predictions.boxes is not None and sizes is not None, "Need.BOXES and Need.SIZES were declared"
         row = predictions.row[chosen]
         return chosen[valid_boxes(predictions.boxes[chosen], sizes.to(row.device)[row])]
+
+    def _of_foreground(self, posterior: Posterior) -> Tensor:
+        if posterior.form is Form.SIGMOID:
+            raise ValueError("foreground must be false for outputs that do not exclude each other, got sigmoid ones")
+        classes = posterior.checked().foreground
+        return self.measure(Posterior(classes / classes.sum(-1, keepdim=True).clamp(min=1e-12)))
 
     def _of_mean(self, views: Posterior) -> Tensor:
         return self.measure(Posterior(views.probs.mean(0), views.form))

@@ -1,11 +1,13 @@
-"""Geometry that networks, losses, data and metrics share: objects, priors, codes of boxes, matching, suppression."""
+"""What networks, losses, data and metrics share: objects, videos, priors, codes of boxes, matching, suppression."""
 
+from alpl.boxes.footage import Footage
 from alpl.boxes.objects import AbstractDetectionImages, AbstractDetectionSource, DetectionSplits, Objects, ObjectTable
 
 __all__ = [
     "AbstractDetectionImages",
     "AbstractDetectionSource",
     "DetectionSplits",
+    "Footage",
     "ObjectTable",
     "Objects",
 ]

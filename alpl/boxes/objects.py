@@ -13,6 +13,7 @@ from typing import final, overload
 import torch
 from torch import Tensor
 
+from alpl.boxes.footage import Footage
 from alpl.pool import Index
 
 NO_CLASS = -1
@@ -151,7 +152,9 @@ class DetectionSplits:
         test: held-out images.
         test_objects: one an image.
         classes: the names of the K foreground classes.
-        excluded: ``Long[X]`` dataset indices that take no part (skipped for bad annotations).
+        excluded: ``Long[X]`` dataset indices that take no part (skipped for bad annotations, or cleaned away).
+        annotated: ``Long[A]`` dataset indices of training images that have annotations; None for all.
+        footage: which training image is which frame of which video; None where they are no videos.
     """
 
     train: AbstractDetectionImages
@@ -160,6 +163,8 @@ class DetectionSplits:
     test_objects: Sequence[Objects]
     classes: tuple[str, ...]
     excluded: Index | None = None
+    annotated: Index | None = None
+    footage: Footage | None = None
 
 
 class AbstractDetectionSource(ABC):

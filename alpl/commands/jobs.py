@@ -19,10 +19,12 @@ def cli(arguments: Sequence[str] | None = None) -> None:
 
 
 def left(overrides: Sequence[str]) -> list[int]:
-    """Give the numbers of the jobs of ``alpl <overrides>`` that are neither done nor at work."""
+    """Give the numbers of the jobs of ``alpl <overrides>`` that are neither done nor at work, and wait for nobody."""
     from alpl.commands.status import status_of
 
-    return [number for number, job in enumerate(status_of(overrides)) if job.state not in ("done", "running")]
+    return [
+        number for number, job in enumerate(status_of(overrides)) if job.state not in ("done", "running", "waiting")
+    ]
 
 
 def as_range(numbers: Sequence[int]) -> str:

@@ -21,7 +21,7 @@ from alpl.commands.messages import USER_ERRORS, let_errors_through, one_line, re
 from alpl.commands.run_names import run_path
 from alpl.commands.sweep import Outcome, clearer, end_broken_sweep, in_sweep, job_number, write_outcome
 from alpl.config.compose import CONF, for_hydra, register_experiments
-from alpl.errors import ConfigError
+from alpl.errors import AnswersAwaited, ConfigError
 from alpl.machine.progress import quiet_libraries
 from alpl.machine.terminal import leave_closed_pipe
 from alpl.preflight.replaced import settle
@@ -71,17 +71,19 @@ def run(config: DictConfig) -> None:
 
 
 def _run_job(config: DictConfig) -> None:
-    """Run a job of a sweep and leave its outcome for the sweep's end."""
-    folder, fault = None, None
+    """Run a job of a sweep and leave its outcome for the sweep's end; others need not wait where it waits."""
+    folder, fault, waits = None, None, None
     try:
         folder = str(run_path(config))
         _run(config)
+    except AnswersAwaited as wait:
+        waits = wait.line
     except Exception as error:
         fault = one_line(error)
         print(f"alpl: error: run {job_number() + 1} failed: {fault}", file=sys.stderr)
         if not isinstance(error, USER_ERRORS) or wants_traces():
             traceback.print_exc()
-    write_outcome(Outcome(job_number(), folder, fault))
+    write_outcome(Outcome(job_number(), folder, fault, waits))
 
 
 def versions() -> str:

@@ -38,6 +38,8 @@ REMEDIES: Mapping[Need, tuple[str, ...]] = {
     Need.VIEWS: ("num_members=2",),
     Need.PREDICTED_LOSS: ("method=llal",),
     Need.LABELEDNESS: ("partner=vaal",),
+    Need.FOOTAGE: ("data=digit_videos",),
+    Need.MOTION: ("motion=block_matching",),
     Need.FEATURES: ("model.features={_target_:alpl.modules.detection_features.RoiFeatures,level:1}",),
 }
 """What gives a need that a model does not provide by itself, where the model takes it."""

@@ -20,7 +20,7 @@ from alpl.commands.planned import changes, planned_sweep
 from alpl.commands.run_names import names_of, run_path, title_of
 from alpl.commands.sweep import in_sweep, is_submitted, job_number
 from alpl.config.compose import content_of
-from alpl.errors import ConfigError, DataError, RunLockedError
+from alpl.errors import AnswersAwaited, ConfigError, DataError, RunLockedError
 from alpl.experiment import make_experiment
 from alpl.loop import ActiveLearning
 from alpl.machine.cluster import slurm_job
@@ -68,7 +68,7 @@ def run_experiment(config: DictConfig, notes: Sequence[str] = ()) -> RunFolder:
             _run_locked(folder, config, interruption, notes)
         if not _is_last():  # a signal after the last stage must end what would go on here
             interruption.leave()
-    except Interrupted:
+    except (AnswersAwaited, Interrupted):
         if rank() == 0 or slurm_job():
             raise
         raise SystemExit(0) from None  # Lightning's observer kills process 0 when one that it started fails
@@ -100,23 +100,17 @@ def _run_in(
     handler = _log_to(folder.path / "run.log") if is_main else logging.NullHandler()
     try:
         if is_main:
-            description = _description(config, learning)
-            _describe(folder, config, description)
-            folder.write_error(None)
-            progress.say(f"{progress.prefix} | {'goes on' if folder.journal else 'starts'} in {folder.path}")
-            for note in filter(None, [*notes, undone]):
-                progress.say(f"{progress.prefix} | {note}")
-            if job := slurm_job():
-                folder.note_job(job)
-                progress.say(f"{progress.prefix} | SLURM job {job['job']} on {job['node']}")
-            if stale:
-                progress.say(f"{progress.prefix} | took over the lock of {stale}, which is gone")
-            experiment.logger.start(description, folder.path)
+            _begin(folder, config, learning, [*notes, undone], stale)
         with interruption.blamed():
             learning.run()
         if is_main:
             experiment.logger.finish(failed=False)
             progress.say(f"{progress.prefix} | finished")
+    except AnswersAwaited as wait:
+        if is_main:
+            progress.say(f"{progress.prefix} | {wait.line}")
+            experiment.logger.finish(failed=False)
+        raise
     except Exception as error:
         if is_main:
             folder.write_error(traceback.format_exc() + one_line(error) + "\n")
@@ -132,6 +126,25 @@ def _run_in(
         progress.close()
         log.removeHandler(handler)
         handler.close()
+
+
+def _begin(
+    folder: RunFolder, config: DictConfig, learning: ActiveLearning, notes: Sequence[str], stale: str | None
+) -> None:
+    """Write what the run is, and say that it begins or goes on."""
+    experiment, progress = learning.experiment, learning.progress
+    description = _description(config, learning)
+    _describe(folder, config, description)
+    folder.write_error(None)
+    progress.say(f"{progress.prefix} | {'goes on' if folder.journal else 'starts'} in {folder.path}")
+    for note in filter(None, notes):
+        progress.say(f"{progress.prefix} | {note}")
+    if job := slurm_job():
+        folder.note_job(job)
+        progress.say(f"{progress.prefix} | SLURM job {job['job']} on {job['node']}")
+    if stale:
+        progress.say(f"{progress.prefix} | took over the lock of {stale}, which is gone")
+    experiment.logger.start(description, folder.path)
 
 
 def _set_up(folder: RunFolder, config: DictConfig, interruption: Interruption) -> ActiveLearning:

@@ -1,4 +1,4 @@
-"""`alpl-status`: which runs (a sweep's, or all) are done, at work, failed, broken, unfinished, missing."""
+"""`alpl-status`: which runs (a sweep's, or all) are done, at work, failed, broken, waiting, unfinished, missing."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias, final, get_args
 from alpl.commands.messages import one_line, told
 from alpl.config.versions import canonical
 from alpl.errors import ConfigError, DataError
+from alpl.exchange import Tasks, read_answers
 from alpl.machine.files import read_json
 from alpl.machine.terminal import printable
 from alpl.runs.artefacts import broken_notes, faults
@@ -24,8 +25,9 @@ from alpl.runs.fingerprint import read_fingerprint
 from alpl.runs.journal import FILE as JOURNAL
 from alpl.runs.journal import read_journal
 from alpl.runs.results import RunResult, last_line, read_run
+from alpl.runs.run_folder import RunFolder
 
-State: TypeAlias = Literal["done", "running", "failed", "broken", "unfinished", "missing"]
+State: TypeAlias = Literal["done", "running", "failed", "broken", "waiting", "unfinished", "missing"]
 STATES: tuple[State, ...] = get_args(State)
 
 # struct flock of fcntl(2): Linux begins with the type, macOS with the range
@@ -39,7 +41,8 @@ class JobStatus:
 
     Args:
         state: done; running (a living process holds its folder); failed; broken (a file is not what was written);
-            unfinished (stopped or killed: the same command goes on with it); missing (never begun).
+            waiting (for answers of a person); unfinished (stopped or killed: the same command goes on with it); missing
+            (never begun).
         folder: where the run lies or will lie; None where its config is refused.
         detail: the last line of the error, what is broken, or the last stage that is done; empty where the state says
             all.
@@ -144,7 +147,23 @@ def state_of(folder: Path) -> tuple[State, str]:
         return ("failed", last_line(folder / "error.txt")) if (folder / "error.txt").exists() else ("missing", "")
     if run.status == "finished":
         return "done", ""
-    return ("failed", run.error or "") if run.status == "failed" else ("unfinished", _place(run))
+    if run.status == "failed":
+        return "failed", run.error or ""
+    return ("waiting", waits) if (waits := _waits(folder)) else ("unfinished", _place(run))
+
+
+def _waits(folder: Path) -> str:
+    """Say what a run waits for; empty where it does not, or all answers are there."""
+    run = RunFolder(folder)
+    cycle = run.waits_in
+    if cycle is None:
+        return ""
+    try:
+        asked, given = Tasks.load(run.cycle(cycle).tasks), read_answers(run.answers)
+    except DataError as error:
+        return one_line(error)
+    missing = sum(task.index not in given for task in asked.tasks)
+    return f"for {missing} of {len(asked.tasks)} answers, cycle {cycle}" if missing else ""
 
 
 def _data_of(folder: Path) -> str:

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from alpl.config.compose import EXPERIMENTS, for_hydra
 from alpl.config.composing import composing
-from alpl.errors import ConfigError, DataError
+from alpl.errors import AnswersAwaited, ConfigError, DataError
 from alpl.machine.cluster import is_lost_job, lost_jobs
 from alpl.machine.files import read_sealed, write_sealed
 from alpl.machine.progress import SWEEP_TOTAL
@@ -35,11 +35,12 @@ from alpl.runs.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run of a sweep ended: its folder, and its error if it failed."""
+    """How a run of a sweep ended: its folder, its error if it failed, and what it waits for if it does."""
 
     number: int
     folder: str | None
     error: str | None
+    waits: str | None = None
 
 
 def in_sweep() -> bool:
@@ -62,8 +63,8 @@ def write_outcome(outcome: Outcome) -> None:
 class SweepReport(Callback):
     """Counts the runs of a sweep when it starts; when it ends, writes the report of each table and prints it.
 
-    The process exits with 1 if a run failed. Launchers that run jobs elsewhere (submitit) wait for all of them, so it
-    works with them too: it reads what the jobs left in the sweep's folder.
+    The process exits with 1 if a run failed, else with 3 if one waits for a person. Launchers that run jobs elsewhere
+    (submitit) wait for all of them, so it works with them too: it reads what the jobs left in the sweep's folder.
     """
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -88,7 +89,7 @@ _SWEEPS: list[DictConfig] = []
 
 
 def end_sweep(config: DictConfig, lost: Sequence[str]) -> None:
-    """Write and print the reports of a sweep's tables, then what failed; exit with 1 where something did.
+    """Write and print the reports of a sweep's tables, then what failed or waits; exit with 1 or 3 where something did.
 
     Args:
         config: the sweep's.
@@ -113,6 +114,11 @@ def end_sweep(config: DictConfig, lost: Sequence[str]) -> None:
         print(f"alpl: error: {fault}", file=sys.stderr)
     if faults:
         sys.exit(1)
+    waiting = [o for o in outcomes if o.waits and not (o.folder and _is_finished(Path(o.folder)))]
+    for outcome in sorted(waiting, key=lambda outcome: outcome.number):
+        print(f"alpl: run {outcome.number + 1} {outcome.waits}", file=sys.stderr)
+    if waiting:
+        sys.exit(AnswersAwaited.STATUS)
 
 
 def _is_finished(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from alpl.config.compose import content_of
 
 # What acts on the first cycle after its test, or not at all; the initial set, which the schedule draws, is told by the
 # pool itself, and the callbacks one by one, as only some of them are attached.
-_LATER = ("acquisition", "partner", "schedule", "pseudo_labels", "informativeness", "warm_start", "callbacks")
+_LATER = ("acquisition", "partner", "motion", "schedule", "pseudo_labels", "informativeness", "warm_start", "callbacks")
 
 
 @final

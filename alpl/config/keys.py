@@ -14,6 +14,7 @@ TOP_LEVEL = [
     "learner",
     "partner",
     "pretrained",
+    "motion",
     "oracle",
     "callbacks",
     "trainer",

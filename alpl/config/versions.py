@@ -24,6 +24,7 @@ MOVED: Mapping[str, str] = {
 """Old ``_target_`` -> today's."""
 
 ADDED: Mapping[str, Any] = {
+    "acquisition.backend": "auto",
     "callbacks.class_difficulty": {
         "_target_": "alpl.callbacks.class_difficulty.ClassDifficulty",
         "xi": 0.6,
@@ -40,6 +41,7 @@ ADDED: Mapping[str, Any] = {
     "model.consistency.detach_targets": True,
     "model.consistency.pairs": "foreground",
     "model.network.boxes.coordinates": "max",
+    "motion": None,
     "partner": None,
     "pretrained": None,
     "speed": {
@@ -56,6 +58,7 @@ ADDED: Mapping[str, Any] = {
 _ANNOTATED = ("alpl.data.coco.COCO", "alpl.data.coco.COCOFolder", "alpl.data.voc.VOC", "alpl.data.voc.VOCFolder")
 
 ONLY_OF: Mapping[str, tuple[str, ...]] = {
+    "acquisition.backend": ("alpl.acquisition.KCenter",),
     "data.long_tail.kept_file": ("alpl.data.long_tail.StepImbalance",),
     "data.pool_transform": ("alpl.data.datamodule.ImageDataModule",),
     "data.repeats": ("alpl.data.datamodule.ImageDataModule",),

@@ -58,6 +58,14 @@ class Looking:
                 for name, index in which.items():
                     self._write(cycle, _numbered(name, number), module, data.observing(index))
 
+    def estimate_motion(self, cycle: int) -> None:
+        """Have the flow of the videos estimated, once for all cycles and runs."""
+        with self.parts.stages.run(cycle, "motion", together=False) as todo:
+            if todo:
+                assert self.parts.flow is not None, "the checks before training have seen to it"
+                self.parts.flow.get()
+                self.parts.stages.note = {"product": self.parts.flow.name}
+
     def predict_for_labels(self, cycle: int, model: int, needs: Need, pool: Pool, data: AbstractPoolDataModule) -> None:
         """Predict all unlabeled images by a model between two fits, where its labeler wants that."""
         if not needs & FROM_MODULE:
@@ -129,6 +137,11 @@ class Looking:
             known["class_counts"] = experiment.data.count_classes(oracle.annotate(pool.labeled))
         if Need.SIZES in needs:
             known["sizes"] = experiment.data.image_sizes(pool.unlabeled)
+        if Need.FOOTAGE in needs:
+            known["footage"] = experiment.data.footage
+        if Need.MOTION in needs:
+            assert self.parts.flow is not None, "the checks before training have seen to it"
+            known["motion"] = self.parts.flow.get()
         if Need.TARGETS in needs:
             known["targets"] = oracle.annotate(pool.unlabeled)
         if Need.LABELED_TARGETS in needs:

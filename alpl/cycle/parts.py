@@ -20,6 +20,7 @@ from alpl.machine.progress import Progress
 from alpl.modules.base import AbstractTrainableModule
 from alpl.runs.run_folder import RunFolder
 from alpl.runs.stages import Stages
+from alpl.sharing.flow import Flow
 
 
 @final
@@ -35,6 +36,7 @@ class Parts:
         progress: tells people.
         interruption: ends a fit early.
         start: the state of the backbone that a fresh module begins with; None for a random one.
+        flow: the optical flow of the data's videos; None where nobody needs it.
     """
 
     experiment: Experiment
@@ -44,6 +46,7 @@ class Parts:
     progress: Progress
     interruption: Interruption
     start: Mapping[str, Tensor] | None = None
+    flow: Flow | None = None
 
     @property
     def is_main(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, NamedTuple, final
 
 from lightning.pytorch import LightningDataModule
@@ -10,9 +11,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from typing_extensions import Self
 
+from alpl.boxes.footage import Footage
 from alpl.data.batch import Batch
 from alpl.data.batch_norm import least_batch
 from alpl.data.task import Task
+from alpl.errors import ConfigError
 from alpl.labeling.pseudo_labels import AbstractPseudoLabels
 from alpl.labeling.schedule import Candidates
 from alpl.pool import Index, Pool
@@ -29,6 +32,20 @@ class StaticSizes(NamedTuple):
 
     training: int | None
     evaluation: int
+
+
+class Picture(NamedTuple):
+    """A training image as a person knows it.
+
+    Args:
+        name: what it is called.
+        file: where it lies; None where it has no file of its own.
+        pixels: gives ``UInt8[C H W]``, gray or RGB.
+    """
+
+    name: str
+    file: str | None
+    pixels: Callable[[], Tensor]
 
 
 class AbstractPoolDataModule(LightningDataModule, ABC):
@@ -81,6 +98,11 @@ class AbstractPoolDataModule(LightningDataModule, ABC):
         """``Long[X]`` dataset indices outside the pool."""
 
     @property
+    def footage(self) -> Footage | None:
+        """Which training image is which frame of which video; None where they are no videos."""
+        return None
+
+    @property
     @abstractmethod
     def num_validation(self) -> int:
         """Validation images, held out of the pool."""
@@ -97,6 +119,14 @@ class AbstractPoolDataModule(LightningDataModule, ABC):
     @abstractmethod
     def image_sizes(self, index: Index) -> Tensor:
         """``Long[n 2]``: height and width of the training images ``index``."""
+
+    def picture(self, index: int) -> Picture:
+        """Show a training image to a person.
+
+        Raises:
+            ConfigError: the data module does not say how; one of one's own need not.
+        """
+        raise ConfigError(f"oracle must be benchmark: {type(self).__name__} shows no images to a person")
 
     @abstractmethod
     def check_workers(self, index: Index, num_processes: int) -> None:

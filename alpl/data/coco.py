@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias, final, get_args
 from alpl.boxes.objects import DetectionSplits
 from alpl.data.annotation_checks import make_splits
 from alpl.data.annotations import MARKS, AbstractAnnotatedFiles, Annotations, Bad, Problem
-from alpl.data.image_files import check_regular
 from alpl.errors import ConfigError, DataError
+from alpl.machine.safe_xml import check_regular
 
 TEST = "val2017"  # 5,000 images, of which none is in train2014 or train2017
 _NUM_DIGITS = 100  # of an id that is written as a text: Python refuses to make a number of thousands
@@ -64,10 +64,10 @@ class _AbstractCOCO(AbstractAnnotatedFiles):
         Raises:
             DataError: files are missing, or annotations are bad and not to be skipped.
         """
-        train, classes = _read(*self.train, "train", self.listing, outside=self.outside)
+        train, classes = read_split(*self.train, "train", self.listing, outside=self.outside)
         if self.crowds == "as_released":
             train.difficult = bytearray(len(train.difficult))
-        test, _ = _read(*self.test, "test", "as_written", outside=self.outside)
+        test, _ = read_split(*self.test, "test", "as_written", outside=self.outside)
         return make_splits(self.name, train, test, classes, self.policy)
 
 
@@ -148,7 +148,7 @@ class _Box(NamedTuple):
     crowd: Any
 
 
-def _read(file: Path, folder: Path, split: str, listing: str, *, outside: bool) -> tuple[Annotations, list[str]]:
+def read_split(file: Path, folder: Path, split: str, listing: str, *, outside: bool) -> tuple[Annotations, list[str]]:
     """Read a split; give it and its classes."""
     content = _parse(file)
     _check_categories(file, content["categories"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, final, get_args
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from alpl.data.augment import HorizontalFlip
-from alpl.data.base import AbstractPoolDataModule, StaticSizes
+from alpl.data.base import AbstractPoolDataModule, Picture, StaticSizes
 from alpl.data.batch import (
     Batch,
     PartlyLabeledImages,
@@ -158,7 +159,9 @@ class ImageDataModule(AbstractPoolDataModule):
         if self.validation:
             number = num_images_of(self.validation, int(taking_part.sum()), "data.validation")
             free = taking_part.clone()
-            if splits.reserved is not None:
+            if splits.annotated is not None:
+                free &= torch.isin(torch.arange(len(free)), splits.annotated)
+            elif splits.reserved is not None:
                 free[splits.reserved] = False
             index = free.nonzero().flatten()
             self._validation_index = index[balanced_draw(splits.train.targets[index], number, self.seed)].sort().values
@@ -166,7 +169,9 @@ class ImageDataModule(AbstractPoolDataModule):
             taking_part[self._validation_index] = False
         index = taking_part.nonzero().flatten()
         self._splits = splits
-        self._candidates = Candidates(index, splits.train.targets[index], splits.reserved)
+        annotated = None if splits.annotated is None else splits.annotated[torch.isin(splits.annotated, index)]
+        reserved = splits.reserved if annotated is None else annotated
+        self._candidates = Candidates(index, splits.train.targets[index], reserved, annotated)
 
     @property
     def splits(self) -> Splits:
@@ -220,6 +225,12 @@ class ImageDataModule(AbstractPoolDataModule):
         """See the base class."""
         return targets.bincount(minlength=len(self.classes))
 
+    def picture(self, index: int) -> Picture:
+        """See the base class."""
+        files, images = self.splits.files, self.splits.train.images
+        name = Path(files[index]).name if files else f"{index:06d}.png"
+        return Picture(name, files[index] if files else None, lambda: images[index])
+
     def image_sizes(self, index: Index) -> Tensor:
         """See the base class."""
         return torch.tensor(self.splits.train.images.shape[2:]).expand(len(index), 2)
@@ -244,7 +255,7 @@ class ImageDataModule(AbstractPoolDataModule):
         if self._candidates is None or self._candidates.targets is None:
             raise RuntimeError("the targets must be taken once, after setup()")
         candidates, targets = self._candidates, self.splits.train.targets
-        self._candidates = Candidates(candidates.index, None, candidates.reserved)
+        self._candidates = Candidates(candidates.index, None, candidates.reserved, candidates.annotated)
         blank = torch.full_like(targets, -1)
         self._splits = Splits(
             type(self.splits.train)(self.splits.train.images, blank),
@@ -252,6 +263,8 @@ class ImageDataModule(AbstractPoolDataModule):
             self.splits.classes,
             self.splits.excluded,
             self.splits.reserved,
+            self.splits.annotated,
+            self.splits.files,
         )
         return candidates, targets
 

@@ -5,12 +5,10 @@ Axes: H and W pixels of a canvas, h and w of a patch, n digits of a scene.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from alpl.boxes.objects import (
@@ -21,18 +19,15 @@ from alpl.boxes.objects import (
     ObjectTable,
 )
 from alpl.data.digits import NUM_CLASSES, Digits
+from alpl.data.drawing import blob, cut, integer, normal, paint, stroke, texture, uniform, warp
 from alpl.data.sets import ImageSet
 from alpl.errors import ConfigError
 from alpl.machine.seeding import generator
 
 LEAST_SIDE = 32  # pixels; below it digits of several sizes do not fit
 RELATIVE_HEIGHTS = 0.14, 0.45  # of a digit in the canvas's shorter side; small ones are as frequent as large ones
-TILT, SHEAR, STRETCH = 0.3, 0.3, 0.2  # radians; share of the height; log of the aspect ratio: each at most
-VISIBLE = 0.25  # opacity from which ink belongs to the box
 MOST_COVERED = 0.35  # share of the smaller of two boxes that may overlap
 NUM_TRIES = 20  # places to try for a digit before the scene does without it
-CONTRASTS = 0.18, 0.7  # of a digit against what is below it
-NOISE_CELLS = 2, 8, 28  # pixels of the textures' grains
 
 
 @final
@@ -91,17 +86,17 @@ class DigitScenes(AbstractDetectionSource):
     def _make(
         self, split: str, digits: ImageSet, number: int, imbalance: float
     ) -> tuple[AbstractDetectionImages, Sequence[Objects]]:
-        artist = _Artist(digits, self.size, self.most_digits, imbalance)
+        artist = Artist(digits, self.size, self.most_digits, imbalance)
         scenes = [artist.draw(generator(self.seed, "digit_scenes", split, place)) for place in range(number)]
         counts = torch.tensor([len(objects) for _, objects in scenes])
         boxes = torch.cat([objects.boxes for _, objects in scenes])
         labels = torch.cat([objects.labels for _, objects in scenes])
         objects = Objects(boxes, labels, torch.zeros(len(labels), dtype=torch.bool))
-        return _Scenes(split, torch.stack([image for image, _ in scenes])), ObjectTable(objects, counts)
+        return SceneImages(split, torch.stack([image for image, _ in scenes])), ObjectTable(objects, counts)
 
 
 @final
-class _Scenes(AbstractDetectionImages):
+class SceneImages(AbstractDetectionImages):
     """Scenes in memory: ``UInt8[N 3 H W]``."""
 
     def __init__(self, split: str, images: Tensor) -> None:
@@ -113,7 +108,7 @@ class _Scenes(AbstractDetectionImages):
         return self._images[index].clone()
 
 
-class _Ink(NamedTuple):
+class Ink(NamedTuple):
     """A drawn digit: its opacity ``Float[h w]``, cut to what is visible."""
 
     opacity: Tensor
@@ -121,7 +116,7 @@ class _Ink(NamedTuple):
 
 
 @final
-class _Artist:
+class Artist:
     """Draws scenes with the digits of one split."""
 
     def __init__(self, digits: ImageSet, size: tuple[int, int], most_digits: int, imbalance: float) -> None:
@@ -133,45 +128,46 @@ class _Artist:
 
     def draw(self, random: Generator) -> tuple[Tensor, Objects]:
         """Give ``UInt8[3 H W]`` and the objects, the first drawn first; later ones lie on top."""
-        canvas = _texture(self.size, random)
-        for _ in range(_integer(random, 1, 4)):
-            _stroke(canvas, random)
-        for _ in range(_integer(random, 0, 3)):
-            _blob(canvas, random)
-        for _ in range(_integer(random, 2, 5)):
-            self._fragment(canvas, random)
+        canvas = texture(self.size, random)
+        for _ in range(integer(random, 1, 4)):
+            stroke(canvas, random)
+        for _ in range(integer(random, 0, 3)):
+            blob(canvas, random)
+        for _ in range(integer(random, 2, 5)):
+            self.fragment(canvas, random)
         boxes: list[tuple[int, int, int, int]] = []
         labels: list[int] = []
-        for _ in range(_integer(random, 1, self.most_digits)):
-            ink = self._ink(random)
+        for _ in range(integer(random, 1, self.most_digits)):
+            ink = self.ink(random)
             box = self._place(ink.opacity, boxes, random)
             if box is not None:
-                _paint(canvas, ink.opacity, box, random)
+                paint(canvas, ink.opacity, box, random)
                 boxes.append(box)
                 labels.append(ink.label)
-        canvas += _normal(random, *canvas.shape) * _uniform(random, 0.0, 0.04)
+        canvas += normal(random, *canvas.shape) * uniform(random, 0.0, 0.04)
         image = canvas.clamp(0, 1).mul(255).round().to(torch.uint8)
         number = len(boxes)
         found = torch.tensor(boxes, dtype=torch.float32).view(-1, 4)
         return image, Objects(found, torch.tensor(labels, dtype=torch.long), torch.zeros(number, dtype=torch.bool))
 
-    def _ink(self, random: Generator) -> _Ink:
+    def ink(self, random: Generator) -> Ink:
+        """Draw a digit of a random class, height, tilt and shape."""
         label = int(torch.multinomial(self.frequency, 1, generator=random))
         members = self.of_class[label]
-        digit = self.opacities[members[_integer(random, 0, len(members) - 1)]]
+        digit = self.opacities[members[integer(random, 0, len(members) - 1)]]
         low, high = (relative * min(self.size) for relative in RELATIVE_HEIGHTS)
-        height = low * (high / low) ** _uniform(random, 0, 1)
-        return _Ink(_cut(_warp(digit, height, random)), label)
+        height = low * (high / low) ** uniform(random, 0, 1)
+        return Ink(cut(warp(digit, height, random)), label)
 
-    def _fragment(self, canvas: Tensor, random: Generator) -> None:
+    def fragment(self, canvas: Tensor, random: Generator) -> None:
         """Paint a quarter to half of a digit, as clutter."""
-        digit = self.opacities[_integer(random, 0, len(self.opacities) - 1)]
-        top, left = _integer(random, 0, 4), _integer(random, 0, 4)
-        height = _uniform(random, 0.1, 0.25) * min(self.size)
-        opacity = _warp(digit[top : top + 4, left : left + 4], height, random)
+        digit = self.opacities[integer(random, 0, len(self.opacities) - 1)]
+        top, left = integer(random, 0, 4), integer(random, 0, 4)
+        height = uniform(random, 0.1, 0.25) * min(self.size)
+        opacity = warp(digit[top : top + 4, left : left + 4], height, random)
         box = self._place(opacity, [], random)
         if box is not None:
-            _paint(canvas, opacity, box, random)
+            paint(canvas, opacity, box, random)
 
     def _place(
         self, opacity: Tensor, taken: list[tuple[int, int, int, int]], random: Generator
@@ -181,89 +177,11 @@ class _Artist:
         for _ in range(NUM_TRIES):
             if height > self.size[0] or width > self.size[1]:
                 return None
-            top, left = _integer(random, 0, self.size[0] - height), _integer(random, 0, self.size[1] - width)
+            top, left = integer(random, 0, self.size[0] - height), integer(random, 0, self.size[1] - width)
             box = (left, top, left + width, top + height)
             if all(_covered(box, other) <= MOST_COVERED for other in taken):
                 return box
         return None
-
-
-def _texture(size: tuple[int, int], random: Generator) -> Tensor:
-    """``Float[3 H W]``: a color, a gradient, and noise of several scales."""
-    height, width = size
-    angle = _uniform(random, 0, 2 * math.pi)
-    y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
-    ramp = math.cos(angle) * x + math.sin(angle) * y
-    base = torch.rand(3, generator=random) * 0.7 + 0.15
-    canvas = base.view(3, 1, 1) + ramp * (torch.rand(3, 1, 1, generator=random) - 0.5) * 0.5
-    for cell in NOISE_CELLS:
-        grid = _normal(random, 1, 3, height // cell + 2, width // cell + 2)
-        gray = _uniform(random, 0, 1)  # how far the three channels agree
-        grid = gray * grid.mean(1, keepdim=True) * math.sqrt(3) + (1 - gray) * grid
-        noise = F.interpolate(grid, size=size, mode="bicubic", align_corners=False)[0]
-        canvas = canvas + noise * _uniform(random, 0.01, 0.1)
-    return canvas.clamp(0, 1)
-
-
-def _stroke(canvas: Tensor, random: Generator) -> None:
-    """Draw a bent line of one color."""
-    _, height, width = canvas.shape
-    ends = torch.rand(3, 2, generator=random)  # start, control and end of a quadratic Bezier curve
-    t = torch.linspace(0, 1, 64).view(-1, 1)
-    curve = (1 - t) ** 2 * ends[0] + 2 * t * (1 - t) * ends[1] + t**2 * ends[2]
-    curve = ends[0] + (curve - ends[0]) * _uniform(random, 0.2, 1)
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    points = torch.stack([y, x], -1).view(-1, 2).float()
-    distance = torch.cdist(points, curve * torch.tensor([height, width])).min(1).values.view(height, width)
-    thickness = _uniform(random, 0.008, 0.025) * min(height, width)
-    _mix(canvas, (thickness + 1 - distance).clamp(0, 1) * _uniform(random, 0.4, 1), torch.rand(3, generator=random))
-
-
-def _blob(canvas: Tensor, random: Generator) -> None:
-    """Draw a soft ellipse of one color."""
-    _, height, width = canvas.shape
-    radii = [_uniform(random, 0.04, 0.2) * min(height, width) for _ in range(2)]
-    y = (torch.arange(height) - _uniform(random, 0, height)) / radii[0]
-    x = (torch.arange(width) - _uniform(random, 0, width)) / radii[1]
-    opacity = torch.sigmoid(8 * (1 - (y.view(-1, 1) ** 2 + x**2).sqrt()))
-    _mix(canvas, opacity * _uniform(random, 0.3, 0.9), torch.rand(3, generator=random))
-
-
-def _warp(patch: Tensor, height: float, random: Generator) -> Tensor:
-    """Enlarge ``Float[a b]`` to about ``height`` pixels, tilted, sheared and stretched; with room around."""
-    side = math.ceil(1.8 * height)
-    tilt, shear = _uniform(random, -TILT, TILT), _uniform(random, -SHEAR, SHEAR)
-    stretch = math.exp(_uniform(random, -STRETCH, STRETCH))
-    cos, sin = math.cos(tilt) * 1.8, math.sin(tilt) * 1.8
-    turn = torch.tensor([[cos / stretch, sin / stretch], [-sin, cos]]) @ torch.tensor([[1.0, shear], [0.0, 1.0]])
-    grid = F.affine_grid(torch.cat([turn, torch.zeros(2, 1)], 1)[None], [1, 1, side, side], align_corners=False)
-    padded = F.pad(patch, (1, 1, 1, 1))[None, None]  # so that ink at the border fades out
-    grid = grid * torch.tensor([patch.shape[1], patch.shape[0]]) / (torch.tensor(padded.shape[:1:-1]))
-    sharp = F.grid_sample(padded, grid, mode="bicubic", padding_mode="zeros", align_corners=False)[0, 0]
-    return ((sharp - 0.15) * 1.6).clamp(0, 1)
-
-
-def _cut(opacity: Tensor) -> Tensor:
-    """Cut off all that is not visible around the ink, so that a box is tight."""
-    rows = (opacity >= VISIBLE).any(1).nonzero().flatten().tolist()
-    columns = (opacity >= VISIBLE).any(0).nonzero().flatten().tolist()
-    return opacity[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-
-
-def _paint(canvas: Tensor, opacity: Tensor, box: tuple[int, int, int, int], random: Generator) -> None:
-    """Paint ink on the canvas, in a color that stands out from what is below it."""
-    below = canvas[:, box[1] : box[3], box[0] : box[2]]
-    mean = below.mean((1, 2))
-    lighter = bool(mean.mean() < _uniform(random, 0.3, 0.7))
-    contrast = _uniform(random, *CONTRASTS)
-    tint = (torch.rand(3, generator=random) - 0.5) * 0.3
-    color = (mean + tint + (contrast if lighter else -contrast)).clamp(0, 1)
-    _mix(below, opacity * _uniform(random, 0.8, 1), color)
-
-
-def _mix(canvas: Tensor, opacity: Tensor, color: Tensor) -> None:
-    """Lay a color over ``Float[3 h w]``, in place."""
-    canvas += opacity * (color.view(3, 1, 1) - canvas)
 
 
 def _covered(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> float:
@@ -272,16 +190,3 @@ def _covered(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -
     height = min(one[3], other[3]) - max(one[1], other[1])
     smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
     return max(0, width) * max(0, height) / smaller
-
-
-def _uniform(random: Generator, low: float, high: float) -> float:
-    return low + (high - low) * float(torch.rand((), generator=random))
-
-
-def _integer(random: Generator, low: int, high: int) -> int:
-    """One of low to high, both included."""
-    return int(torch.randint(low, high + 1, (), generator=random))
-
-
-def _normal(random: Generator, *shape: Any) -> Tensor:
-    return torch.randn(*shape, generator=random)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import stat
 import struct
 import warnings
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ from torch import Tensor
 from alpl.boxes.objects import AbstractDetectionImages
 from alpl.errors import ConfigError, DataError
 from alpl.machine.files import sha256_of
+from alpl.machine.safe_xml import check_regular
 from alpl.machine.shared_memory import SHARED_MEMORY, free_shared_memory
 
 _NUM_THREADS, _CHUNK = 8, 64  # files; one by one, handing them to threads would take longer than asking
@@ -115,17 +115,6 @@ def of_files(about: Callable[[str], T], paths: Sequence[str]) -> list[T]:
     with ThreadPoolExecutor(_NUM_THREADS) as threads:
         answers = threads.map(lambda chunk: [about(path) for path in chunk], chunks)
         return [answer for chunk in answers for answer in chunk]
-
-
-def check_regular(path: str | Path) -> None:
-    """Make sure that a file can be read to its end: a pipe would be waited for, and a device may have none.
-
-    Raises:
-        OSError: it is no regular file, or not there.
-        ValueError: no file can have such a name.
-    """
-    if not stat.S_ISREG(Path(path).stat().st_mode):
-        raise OSError("is no regular file")
 
 
 def listed_names(list_file: Path) -> list[str]:

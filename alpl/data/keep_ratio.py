@@ -9,7 +9,7 @@ Axes: H and W pixels of the original, h and w of the network's input, n objects.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import Literal, TypeAlias, final
 
 import torch
 from torch import Generator, Tensor
@@ -18,6 +18,8 @@ from alpl.boxes.objects import Objects
 from alpl.data.patches import mirror
 from alpl.data.photometric import distort
 from alpl.errors import ConfigError
+
+Side: TypeAlias = Literal["shorter", "height"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -29,14 +31,17 @@ class KeepRatioResize:
     """Scale to [0, 1], normalize, and resize: the shorter side to ``min_size``, the longer to at most ``max_size``.
 
     Args:
-        min_size: pixels.
+        min_size: pixels; of the height instead where ``side`` says so.
         max_size: pixels.
         mean: RGB, of pixels of 0 to 1.
         std: RGB.
         black: what the batch pads with, black or, by default, the mean color.
+        side: which side becomes ``min_size``: the ``shorter`` one, or the ``height``, also of upright images (thesis
+            sec. 2.5.1).
 
     Raises:
-        ConfigError: ``min_size`` is not in 1 to ``max_size``, or mean and std are not three numbers (std above 0).
+        ConfigError: ``min_size`` is not in 1 to ``max_size``, mean and std are not three numbers (std above 0), or
+            ``side`` is unknown.
     """
 
     def __init__(
@@ -47,12 +52,15 @@ class KeepRatioResize:
         std: Sequence[float] = IMAGENET_STD,
         *,
         black: bool = False,
+        side: Side = "shorter",
     ) -> None:
+        if side not in ("shorter", "height"):
+            raise ConfigError(f"side must be shorter or height, got {side!r}")
         if not 1 <= min_size <= max_size:
             raise ConfigError(f"min_size must be in 1 to max_size ({max_size}), got {min_size}")
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise ConfigError(f"mean and std must be three numbers, std > 0, got {list(mean)} and {list(std)}")
-        self.min_size, self.max_size = min_size, max_size
+        self.min_size, self.max_size, self.side = min_size, max_size, side
         self.mean = torch.tensor([float(value) for value in mean]).view(3, 1, 1)
         self.std = torch.tensor([float(value) for value in std]).view(3, 1, 1)
         self.fill = -self.mean / self.std if black else None
@@ -80,7 +88,8 @@ class KeepRatioResize:
         >>> KeepRatioResize(800, 1333).size_of(375, 500), KeepRatioResize(800, 1333).size_of(300, 600)
         ((800, 1066), (666, 1333))
         """
-        scale = min(self.min_size / min(height, width), self.max_size / max(height, width))
+        measured = height if self.side == "height" else min(height, width)
+        scale = min(self.min_size / measured, self.max_size / max(height, width))
         return max(1, int(height * scale)), max(1, int(width * scale))
 
 
@@ -96,6 +105,7 @@ class KeepRatioAugmentation:
         flip: probability of the mirror image.
         photometric: whether colors are changed as SSD does (:func:`alpl.data.photometric.distort`); not published for
             RetinaNet, FCOS or Faster R-CNN.
+        side: see :class:`KeepRatioResize`.
 
     Raises:
         ConfigError: ``flip`` is not in [0, 1], or see :class:`KeepRatioResize`.
@@ -110,10 +120,11 @@ class KeepRatioAugmentation:
         *,
         flip: float = 0.5,
         photometric: bool = False,
+        side: Side = "shorter",
     ) -> None:
         if not 0 <= flip <= 1:
             raise ConfigError(f"flip must be in [0, 1], got {flip}")
-        self.resize = KeepRatioResize(min_size, max_size, mean, std)
+        self.resize = KeepRatioResize(min_size, max_size, mean, std, side=side)
         self.flip, self.photometric = flip, photometric
 
     def __call__(self, image: Tensor, objects: Objects, generator: Generator) -> tuple[Tensor, Objects]:

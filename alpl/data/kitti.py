@@ -12,9 +12,10 @@ from alpl.boxes.kitti_levels import level_of
 from alpl.boxes.objects import DetectionSplits
 from alpl.data.annotation_checks import make_splits
 from alpl.data.annotations import AbstractAnnotatedFiles, Annotations
-from alpl.data.image_files import check_regular, listed_names
+from alpl.data.image_files import listed_names
 from alpl.data.source import fetch
 from alpl.errors import ConfigError, DataError
+from alpl.machine.safe_xml import check_regular
 
 TYPES = ("Car", "Pedestrian", "Cyclist", "Van", "Truck", "Person_sitting", "Tram", "Misc")
 REGION = "DontCare"

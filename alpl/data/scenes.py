@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, final
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from alpl.boxes.footage import Footage
 from alpl.boxes.objects import LEAST_EXTENT, AbstractDetectionImages, AbstractDetectionSource, DetectionSplits, Objects
-from alpl.data.base import AbstractPoolDataModule
+from alpl.data.base import AbstractPoolDataModule, Picture
 from alpl.data.batch import (
     NUM_AHEAD,
     AbstractBatchSampler,
@@ -24,6 +26,7 @@ from alpl.data.batch import (
     training_sampler,
 )
 from alpl.data.digests import objects_part, part_of, scenes_parts
+from alpl.data.image_files import ImageFiles
 from alpl.data.pair import PairTransform
 from alpl.data.scene_batches import PartlyLabeledScenes, Scenes, SceneTransform, SeededBatches
 from alpl.data.squares import MirroredSquares, Squares
@@ -33,7 +36,7 @@ from alpl.labeling.pseudo_labels import AbstractPseudoLabels, PseudoLabels
 from alpl.labeling.schedule import Candidates
 from alpl.machine.shared_memory import free_shared_memory
 from alpl.pool import Index, Pool
-from alpl.runs.fingerprint import LEFT_OUT, SPLITS, Fingerprint
+from alpl.runs.fingerprint import FOOTAGE, LEFT_OUT, SPLITS, Fingerprint
 
 log = logging.getLogger("alpl")
 
@@ -175,6 +178,11 @@ class SceneDataModule(AbstractPoolDataModule):
         return torch.zeros(0, dtype=torch.long) if self.splits.excluded is None else self.splits.excluded
 
     @property
+    def footage(self) -> Footage | None:
+        """See the base class."""
+        return self.splits.footage
+
+    @property
     def num_validation(self) -> int:
         """None are held out."""
         return 0
@@ -188,6 +196,12 @@ class SceneDataModule(AbstractPoolDataModule):
     def training_images(self) -> AbstractDetectionImages:
         """The images that dataset indices count."""
         return self.splits.train
+
+    def picture(self, index: int) -> Picture:
+        """See the base class."""
+        images = self.splits.train
+        file = images.paths[index] if isinstance(images, ImageFiles) else None
+        return Picture(images.names[index], file, lambda: images[index])
 
     def count_classes(self, targets: Sequence[Objects]) -> Tensor:
         """See the base class; difficult objects, which training leaves out, do not count."""
@@ -222,6 +236,8 @@ class SceneDataModule(AbstractPoolDataModule):
         ):
             parts |= scenes_parts(split, images, by_content=self.by_content)
             parts[f"{split} annotations"] = objects_part(objects)
+        if (footage := splits.footage) is not None:
+            parts[FOOTAGE] = part_of(len(footage.names), footage.names, footage.video, footage.frame)
         return Fingerprint(parts)
 
     def take_targets(self) -> tuple[Candidates, ObjectLookup]:
@@ -234,12 +250,12 @@ class SceneDataModule(AbstractPoolDataModule):
             raise RuntimeError("the targets must be taken once, after setup()")
         splits = self.splits
         self._targets_taken = True
-        self._splits = DetectionSplits(
-            splits.train, (), splits.test, splits.test_objects, splits.classes, splits.excluded
-        )
+        self._splits = replace(splits, train_objects=())
         taking_part = torch.ones(len(splits.train), dtype=torch.bool)
         taking_part[self.excluded] = False
-        return Candidates(taking_part.nonzero().flatten()), ObjectLookup(splits.train_objects)
+        annotated = splits.annotated
+        candidates = Candidates(taking_part.nonzero().flatten(), reserved=annotated, annotated=annotated)
+        return candidates, ObjectLookup(splits.train_objects)
 
     # --- views
 

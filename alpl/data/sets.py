@@ -47,6 +47,8 @@ class Splits:
         classes: the names of the K classes.
         excluded: ``Long[X]`` dataset indices that take no part (a long-tailed variant dropped them).
         reserved: ``Long[R]`` dataset indices of an initial set that the data set prescribes.
+        annotated: ``Long[A]`` dataset indices of training images that have labels; None for all.
+        files: N files of the training images; empty where they have none of their own.
     """
 
     train: ImageSet
@@ -54,3 +56,5 @@ class Splits:
     classes: tuple[str, ...]
     excluded: Index | None = None
     reserved: Index | None = None
+    annotated: Index | None = None
+    files: tuple[str, ...] = ()

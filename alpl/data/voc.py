@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeAlias, final
-from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
+from xml.etree.ElementTree import Element
 
 from alpl.boxes.objects import DetectionSplits
 from alpl.data.annotation_checks import make_splits
 from alpl.data.annotations import MARKS, AbstractAnnotatedFiles, Annotations
-from alpl.data.image_files import check_regular, listed_names
+from alpl.data.image_files import listed_names
 from alpl.data.source import fetch
 from alpl.errors import ConfigError, DataError
+from alpl.machine.safe_xml import parse_xml
 
 CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -113,8 +114,8 @@ class VOC(_AbstractVOC):
         """
         train, test = (Annotations(name, self.shift, self.outside) for name in ("train", "test"))
         for year in self.years:
-            _Folder(self._folder(year)).read(self._list(year, self.train), train)
-        _Folder(self._folder(TEST_YEAR)).read(self._list(TEST_YEAR, self.test), test)
+            VOCLayout(self._folder(year)).read(self._list(year, self.train), train)
+        VOCLayout(self._folder(TEST_YEAR)).read(self._list(TEST_YEAR, self.test), test)
         return make_splits("VOC", train, test, CLASSES, self.policy)
 
     def _folder(self, year: str) -> Path:
@@ -163,7 +164,7 @@ class VOCFolder(_AbstractVOC):
         self.name = name or str(self.root)
         self.lists = self.root / train_list, self.root / test_list
         self.classes = None if classes is None else tuple(classes)
-        self.folder = _Folder(self.root, images, annotations)
+        self.folder = VOCLayout(self.root, images, annotations)
 
     def load(self) -> DetectionSplits:
         """Read and check the annotations.
@@ -181,7 +182,7 @@ class VOCFolder(_AbstractVOC):
 
 
 @final
-class _Folder:
+class VOCLayout:
     """Reads images and their XML files of one folder in VOC's layout."""
 
     def __init__(self, root: Path, images: str = "JPEGImages", annotations: str = "Annotations") -> None:
@@ -206,7 +207,7 @@ class _Folder:
                     "are no lists of images, such as ImageSets/Main/trainval.txt"
                 )
             if words:
-                self._read_one(self._name(line.strip()), split)
+                self.read_one(self._name(line.strip()), split)
 
     def _is_there(self, name: str) -> bool:
         try:
@@ -225,7 +226,8 @@ class _Folder:
                 return name
         return written
 
-    def _read_one(self, name: str, split: Annotations) -> None:
+    def read_one(self, name: str, split: Annotations) -> None:
+        """Add the image of a name, which may lie in a folder below, without suffix."""
         file, path = self.annotations / f"{name}.xml", self.images / f"{name}.jpg"
         if refusal := split.refusal(path, self.images) or split.refusal(file, self.annotations):
             split.refuse(split.add_image(path.name, path, file, None), file, refusal)
@@ -237,11 +239,11 @@ class _Folder:
         except DataError as error:
             split.fault(split.add_image(path.name, path, file, None), file, str(error))
             return
-        row = split.add_image(path.name, path, file, _size(root))
+        row = split.add_image(path.name, path, file, size_of(root))
         if len(paths) > 1:
             split.fault(row, path, f"several images have this name: {', '.join(each.name for each in paths)}")
         for each in root.iter("object"):
-            _add_object(each, row, split)
+            add_object(each, row, split)
 
     def _image_files(self, name: str) -> list[Path]:
         """Find the image of a name: the folder is listed once, not asked for every suffix."""
@@ -262,39 +264,7 @@ def _files_in(folder: Path) -> list[Path]:
         return []
 
 
-class _NoDoctype(TreeBuilder):
-    """Refuses documents that define entities: a few nested ones fill any memory."""
-
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        raise DataError("declares a document type, which is refused")
-
-
-def parse_xml(file: Path) -> Element:
-    """Parse an annotation.
-
-    Raises:
-        DataError: it is missing, broken, or declares a document type; the message does not name the file.
-    """
-    try:
-        check_regular(file)
-        content = file.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError("there is no such annotation") from error
-    except (OSError, ValueError) as error:  # the latter: no file can have such a name
-        raise DataError(f"cannot be read: {error}") from error
-    # before the parser sees it, too: it would go on expanding entities to the end of its buffer
-    if b"<!DOCTYPE" in content.replace(b"\0", b""):
-        raise DataError("declares a document type, which is refused")
-    parser = XMLParser(target=_NoDoctype())
-    try:
-        parser.feed(content)
-        root: Element = parser.close()
-    except (ParseError, ValueError, LookupError) as error:  # the last two: wrong or unknown encodings
-        raise DataError(f"is not valid XML: {error}") from error
-    return root
-
-
-def _size(root: Element) -> tuple[int, int] | None:
+def size_of(root: Element) -> tuple[int, int] | None:
     """Give height and width as annotated; None where they are absent or 0, as some tools write."""
     try:
         height, width = (int(float(root.findtext(f"size/{side}") or 0)) for side in ("height", "width"))
@@ -303,9 +273,17 @@ def _size(root: Element) -> tuple[int, int] | None:
     return (height, width) if height > 0 and width > 0 else None
 
 
-def _add_object(each: Element, row: int, split: Annotations) -> None:
-    """Add one object; its parts (heads, hands) have boxes of their own, which are not objects."""
+def add_object(each: Element, row: int, split: Annotations, names: Mapping[str, str] | None = None) -> None:
+    """Add one object; its parts (heads, hands) have boxes of their own, which are not objects.
+
+    Args:
+        each: as it is written.
+        row: of its image.
+        split: which it is added to.
+        names: what its class is called instead of what is written.
+    """
     name = (each.findtext("name") or "").strip()
+    name = name if names is None else names.get(name, name)
     texts = {key: (each.findtext(f"bndbox/{key}") or "").strip() for key in ("xmin", "ymin", "xmax", "ymax")}
     if each.find("bndbox") is None and (polygon := each.find("polygon")) is not None:
         texts = _around(polygon) or texts

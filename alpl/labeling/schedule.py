@@ -73,12 +73,15 @@ class Candidates:
         index: ``Long[P]`` dataset indices that take part.
         targets: ``Long[P]`` their classes, or None where the task has none; only :class:`BalancedInitial` reads
             them, as the works that start from a balanced set do.
-        reserved: ``Long[R]`` an initial set that the data set itself prescribes (long-tailed variants).
+        reserved: ``Long[R]`` an initial set that the data set itself prescribes (long-tailed variants; of own images
+            all that are labeled).
+        annotated: ``Long[A]`` the images that have labels in the data set; None for all.
     """
 
     index: Index
     targets: Tensor | None = None
     reserved: Index | None = None
+    annotated: Index | None = None
 
 
 class AbstractInitialSet(ABC):
@@ -180,7 +183,10 @@ class IndexFileInitial(AbstractInitialSet):
 
 @final
 class ReservedInitial(AbstractInitialSet):
-    """The set that the data set prescribes: long-tailed variants keep a balanced one aside before they thin out."""
+    """The set that the data set prescribes.
+
+    Long-tailed variants keep a balanced one aside before they thin out; of own images it is all that have labels.
+    """
 
     def draw(self, candidates: Candidates) -> Index:
         """Give it.

@@ -13,7 +13,7 @@ from torch.nn.functional import grid_sample
 
 from alpl.data.batch import Batch
 from alpl.modules.detection_features import RoiFeatures
-from alpl.modules.detector import input_sizes
+from alpl.modules.padding import input_sizes
 
 FeatureSample: TypeAlias = Literal["cell", "center", "box", "as_released"]
 FEATURE_SAMPLES = ("cell", "center", "box", "as_released")

@@ -112,7 +112,7 @@ class AbstractDenseDetector(AbstractSupervisedDetector):
         Predicted losses where there is a module for them.
         """
         views = Need.VIEWS if dropouts(self.network.head) else Need.NOTHING
-        always = Need.POSTERIOR | Need.BOXES | Need.FEATURES | Need.IMAGE_FEATURES | Need.FLIP
+        always = Need.POSTERIOR | Need.BOXES | Need.FEATURES | Need.IMAGE_FEATURES | Need.FLIP | Need.AUGMENTED
         return always | views | self.predicts_losses
 
     @classmethod

@@ -18,6 +18,7 @@ from alpl.config.partial_parts import complete
 from alpl.data.batch import Batch
 from alpl.data.task import Task
 from alpl.errors import ConfigError
+from alpl.modules.augmented_views import FCDR, AbstractAugmentation, with_views
 from alpl.modules.base import AbstractModule, AbstractTrainableModule
 from alpl.modules.dropout import dropped
 from alpl.predictions import Need, Predictions
@@ -52,7 +53,12 @@ class AbstractDetector(AbstractModule):
         evaluation: what counts as a detection in the test.
         acquisition: what counts as a detection where an acquisition looks.
         selection: what does in its later stages, those that look at candidates; None for the same.
+        augmentations: make the other views of images where ``Need.AUGMENTED`` is asked for; None for the usual four
+            (:data:`alpl.modules.augmented_views.FCDR`).
         options: of the next class.
+
+    Raises:
+        ConfigError: ``augmentations`` is empty, or one of them is none.
     """
 
     def __init__(
@@ -63,6 +69,7 @@ class AbstractDetector(AbstractModule):
         evaluation: Suppression,
         acquisition: Suppression,
         selection: Suppression | None = None,
+        augmentations: Sequence[AbstractAugmentation] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -70,6 +77,9 @@ class AbstractDetector(AbstractModule):
         self.make_metric = metric
         self.metric = complete(metric, "model.metric", num_classes=num_classes)
         self.evaluation, self.acquisition, self.selection = evaluation, acquisition, selection
+        self.augmentations = FCDR if augmentations is None else tuple(augmentations)
+        if not self.augmentations or not all(isinstance(each, AbstractAugmentation) for each in self.augmentations):
+            raise ConfigError(f"model.augmentations must be null or augmentations, at least one, got {augmentations}")
 
     @abstractmethod
     def detect(self, batch: Batch, suppression: Suppression, needs: Need) -> Predictions:
@@ -86,9 +96,15 @@ class AbstractDetector(AbstractModule):
 
     @final
     def predict_batch(self, batch: Batch, needs: Need) -> Predictions:
-        """See the base class; I = D."""
-        again = self.selection if self.stage else None
-        return self.detect(batch, again or self.acquisition, needs)
+        """See the base class; I = D. Other views of the images are asked about as the images are."""
+        suppression = (self.selection if self.stage else None) or self.acquisition
+        if Need.AUGMENTED not in needs:
+            return self.detect(batch, suppression, needs)
+
+        def detect(shown: Batch, wanted: Need) -> Predictions:
+            return self.detect(shown, suppression, wanted)
+
+        return with_views(detect, batch, needs, self.augmentations)
 
     @property
     def looks_again(self) -> bool:
@@ -132,6 +148,7 @@ class AbstractDetectorEnsemble(AbstractDetector, Generic[DetectorT]):
             evaluation=first.evaluation,
             acquisition=first.acquisition,
             selection=first.selection,
+            augmentations=first.augmentations,
         )
         self.members = nn.ModuleList(members)
 
@@ -148,8 +165,8 @@ class AbstractDetectorEnsemble(AbstractDetector, Generic[DetectorT]):
 
     @property
     def provides(self) -> Need:
-        """What every detector provides, and views: the members."""
-        return Need.POSTERIOR | Need.BOXES | Need.IMAGE_FEATURES | Need.VIEWS
+        """What every detector provides, and views: the members, or the same of other views of the images."""
+        return Need.POSTERIOR | Need.BOXES | Need.IMAGE_FEATURES | Need.VIEWS | Need.AUGMENTED
 
 
 class AbstractTrainableDetector(AbstractDetector, AbstractTrainableModule):
@@ -192,11 +209,3 @@ def named_results(metric: Metric) -> dict[str, Any]:
     metric.reset()
     per_class = [None if value != value else value for value in results.pop("per_class").tolist()]
     return {f"test/{name}": float(value) for name, value in results.items()} | {"test/map_per_class": per_class}
-
-
-def input_sizes(batch: Batch) -> Tensor:
-    """``Long[B 2]``: height and width of each image within the padded input."""
-    if batch.shapes is not None:
-        return batch.shapes
-    height, width = batch.images.shape[-2:]
-    return batch.index.new_tensor([[height, width]]).expand(len(batch.images), 2)

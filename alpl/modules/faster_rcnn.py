@@ -19,11 +19,12 @@ from alpl.data.batch import Batch
 from alpl.errors import ConfigError
 from alpl.losses.positives import Losses
 from alpl.modules.base import AbstractModule
-from alpl.modules.detector import AbstractDetectorEnsemble, Suppression, input_sizes
+from alpl.modules.detector import AbstractDetectorEnsemble, Suppression
 from alpl.modules.dropout import dropouts
-from alpl.modules.padding import content_average
+from alpl.modules.padding import content_average, input_sizes
 from alpl.modules.region_detections import ChosenProposals, RegionDetections
 from alpl.modules.supervised import AbstractSupervisedDetector
+from alpl.networks.detector_weights import load_detector
 from alpl.networks.faster_rcnn import FasterRcnn, RegionOutput
 from alpl.predictions import Need, Predictions
 
@@ -40,12 +41,14 @@ class FasterRcnnDetector(AbstractSupervisedDetector):
         features: of detections: "head", what the predictor sees (F = ``head_width``), or "roi", the average of the
             region that is read from the pyramid (F is its width); both of the proposal, before its box is refined.
             "detection": as "roi", of the detected box (NORIS sec. 3.3).
+        weights: what the network starts from, all but its last layer; see
+            :func:`alpl.networks.detector_weights.load_detector`. None for what ``network`` gives.
         options: loss_prediction, which looks at all maps of the pyramid, see
             :class:`alpl.modules.supervised.AbstractSupervisedDetector`; num_passes and others, see
             :class:`alpl.modules.detector.AbstractTrainableDetector`.
 
     Raises:
-        ConfigError: a number is out of range, or ``features`` is not one of these.
+        ConfigError: a number is out of range, or ``features`` is not one of these; or ``weights`` does not fit.
     """
 
     tells_positives = True
@@ -62,6 +65,7 @@ class FasterRcnnDetector(AbstractSupervisedDetector):
         num_classes: int,
         *,
         features: RegionFeatures = "head",
+        weights: str | None = None,
         **options: Any,
     ) -> None:
         made = complete(network, "model.network", num_outputs=num_classes + 1)
@@ -71,6 +75,8 @@ class FasterRcnnDetector(AbstractSupervisedDetector):
             raise ConfigError(f"model.features must be head, roi or detection, got {features!r}")
         self.network = made
         self.features = features
+        if weights is not None:
+            load_detector(made, weights)
 
     @property
     def provides(self) -> Need:
@@ -81,7 +87,7 @@ class FasterRcnnDetector(AbstractSupervisedDetector):
         """
         views = Need.VIEWS if dropouts(self.network.roi_heads) else Need.NOTHING
         uncertainties = Need.UNCERTAINTIES if self.network.heads.give_uncertainties else Need.NOTHING
-        always = Need.POSTERIOR | Need.BOXES | Need.FEATURES | Need.IMAGE_FEATURES | Need.FLIP
+        always = Need.POSTERIOR | Need.BOXES | Need.FEATURES | Need.IMAGE_FEATURES | Need.FLIP | Need.AUGMENTED
         return always | views | uncertainties | self.predicts_losses
 
     @classmethod

@@ -12,13 +12,27 @@ import torch
 from torch import Tensor
 
 from alpl.data.batch import Batch
-from alpl.modules.detector import input_sizes
+
+
+def input_sizes(batch: Batch) -> Tensor:
+    """``Long[B 2]``: height and width of each image within the padded input."""
+    if batch.shapes is not None:
+        return batch.shapes
+    height, width = batch.images.shape[-2:]
+    return batch.index.new_tensor([[height, width]]).expand(len(batch.images), 2)
 
 
 def original_boxes(boxes: Tensor, row: Tensor, batch: Batch) -> Tensor:
     """``Float[D 4]`` in pixels of the padded input -> in pixels of the original images."""
     assert batch.sizes is not None, "detection batches carry the sizes of the original images"
     ratios = batch.sizes.to(boxes) / input_sizes(batch).to(boxes)
+    return boxes * ratios[row][:, [1, 0, 1, 0]]
+
+
+def input_boxes(boxes: Tensor, row: Tensor, batch: Batch) -> Tensor:
+    """``Float[D 4]`` in pixels of the original images -> in pixels of the padded input: :func:`original_boxes` back."""
+    assert batch.sizes is not None, "detection batches carry the sizes of the original images"
+    ratios = input_sizes(batch).to(boxes) / batch.sizes.to(boxes)
     return boxes * ratios[row][:, [1, 0, 1, 0]]
 
 

@@ -15,7 +15,8 @@ from alpl.boxes.objects import LEAST_EXTENT
 from alpl.boxes.warped import warp_boxes
 from alpl.data.batch import Batch
 from alpl.losses.soft_teacher import box_variance, jittered
-from alpl.modules.detector import Suppression, input_sizes
+from alpl.modules.detector import Suppression
+from alpl.modules.padding import input_sizes
 from alpl.modules.region_detections import RegionDetections
 from alpl.networks.faster_rcnn import FasterRcnn
 

@@ -23,8 +23,9 @@ from alpl.errors import ConfigError
 from alpl.losses.positives import Losses, Step
 from alpl.losses.soft_teacher import soft_class_loss
 from alpl.modules.base import AbstractModule, no_loss
-from alpl.modules.detector import AbstractTrainableDetector, Suppression, input_sizes
+from alpl.modules.detector import AbstractTrainableDetector, Suppression
 from alpl.modules.faster_rcnn import FasterRcnnDetector, FasterRcnnEnsemble, RegionFeatures, pairs_of
+from alpl.modules.padding import input_sizes
 from alpl.modules.pseudo_boxes import TeacherPass, within
 from alpl.modules.training_means import TrainingMeans
 from alpl.networks.faster_rcnn import FasterRcnn

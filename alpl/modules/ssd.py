@@ -94,7 +94,7 @@ class SsdDetector(AbstractTrainableDetector):
         features = Need.NOTHING if self.features is None else Need.FEATURES
         loss = Need.NOTHING if self.loss_prediction is None else Need.PREDICTED_LOSS
         uncertainties = Need.UNCERTAINTIES if self.network.heads.give_uncertainties else Need.NOTHING
-        always = Need.POSTERIOR | Need.BOXES | Need.IMAGE_FEATURES | Need.FLIP
+        always = Need.POSTERIOR | Need.BOXES | Need.IMAGE_FEATURES | Need.FLIP | Need.AUGMENTED
         return always | views | features | loss | uncertainties
 
     @classmethod

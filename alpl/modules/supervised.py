@@ -12,9 +12,9 @@ from alpl.boxes.objects import Objects
 from alpl.data.batch import Batch
 from alpl.losses.positives import Losses, Step
 from alpl.modules.base import no_loss
-from alpl.modules.detector import AbstractTrainableDetector, input_sizes
+from alpl.modules.detector import AbstractTrainableDetector
 from alpl.modules.loss_ranks import rank_losses
-from alpl.modules.padding import pooled_maps
+from alpl.modules.padding import input_sizes, pooled_maps
 from alpl.modules.training_means import TrainingMeans
 from alpl.networks.loss_prediction import LossPrediction
 from alpl.predictions import Need

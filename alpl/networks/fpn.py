@@ -96,6 +96,7 @@ class TorchvisionFpn(AbstractFpn):
             R-CNN).
         first_level: 2 for maps from P2 on (stride 4), 3 for P3 (stride 8), 4 or 5.
         width: channels of the pyramid.
+        frozen: freeze without weights, too: where those of a whole detector are loaded later.
 
     Raises:
         ConfigError: an argument is not one of these, or torchvision does not know the weights.
@@ -109,12 +110,14 @@ class TorchvisionFpn(AbstractFpn):
         top: Top = "p6p7",
         first_level: int = 3,
         width: int = 256,
+        frozen: bool = False,
     ) -> None:
         super().__init__()
         _check(name, trainable_stages, top, first_level, width)
         stages = _NETWORKS[name]
-        network = _classifier(name, weights)
-        if weights is not None:
+        freezes = frozen or weights is not None
+        network = _classifier(name, weights, freezes=freezes)
+        if freezes:
             _freeze(network, stages.modules[: 5 - trainable_stages])
         ends = [names[-1] for names in stages.modules[first_level - 1 :]]
         channels = stages.channels[first_level - 2 :]
@@ -190,12 +193,11 @@ def _check(name: str, trainable_stages: int, top: str, first_level: int, width: 
             raise ConfigError(f"{argument} must be an int from {least} to {most}, got {value!r}")
 
 
-def _classifier(name: str, weights: str | None) -> nn.Module:
+def _classifier(name: str, weights: str | None, *, freezes: bool) -> nn.Module:
     """Make the network that holds the stages."""
     stages = _NETWORKS[name]
-    freezes = weights is not None and not stages.channels_last
     try:
-        options = {"norm_layer": FrozenBatchNorm2d} if freezes else {}
+        options = {"norm_layer": FrozenBatchNorm2d} if freezes and not stages.channels_last else {}
         network: nn.Module = torchvision.models.get_model(name, weights=weights, **options)
     except (ValueError, KeyError) as error:
         raise ConfigError(f"weights must be known to torchvision for {name}, got {weights!r}") from error

@@ -17,17 +17,20 @@ from typing import Any, Literal, TypeAlias, final
 import torch
 from torch import Generator, Tensor
 
+from alpl.boxes.footage import Footage
 from alpl.boxes.objects import Objects
+from alpl.motion import AbstractMotion, Still
 from alpl.pool import Index
 from alpl.predictions.needs import Need
 from alpl.predictions.posterior import Form, Posterior
 
-Per: TypeAlias = Literal["image", "instance", "view", "epoch", "class", "labeled"]
-"""Of what a field holds one each: ``view`` is ``[V I ...]``, ``epoch`` ``[E U]``, ``labeled`` one a labeled image."""
+Per: TypeAlias = Literal["image", "instance", "view", "epoch", "class", "labeled", "data set"]
+"""Of what a field holds one each: ``view`` is ``[V I ...]``, ``epoch`` ``[E U]``, ``labeled`` one a labeled
+image, ``data set`` one of all images, labeled or not."""
 
-Provider: TypeAlias = Literal["module", "partner", "tracker", "data", "oracle"]
+Provider: TypeAlias = Literal["module", "partner", "tracker", "data", "oracle", "motion"]
 """Who gives a field: the trained module, a partner trained beside it, a callback that watched the training, the data,
-or the oracle."""
+the oracle, or the flow that was computed before the first cycle."""
 
 
 @final
@@ -112,6 +115,12 @@ def _vectors(name: str, per: Per) -> Callable[[MadeUp], Tensor]:
     return make
 
 
+def _shares(name: str, per: Per) -> Callable[[MadeUp], Tensor]:
+    """``[n ...]`` as shown -> numbers in [0, 1], one row each."""
+    normal = _vectors(name, per)
+    return lambda made: normal(made).sigmoid()
+
+
 def _boxes(made: MadeUp) -> Tensor:
     corner = torch.rand(len(made.row), 2, generator=made.draw) * 50
     return torch.cat([corner, corner + 10], 1)
@@ -144,6 +153,17 @@ def _sizes(made: MadeUp) -> Tensor:
     return torch.full((len(made.index), 2), 64)
 
 
+def _footage(made: MadeUp) -> Footage:
+    """Four videos, one after the other; so many images that the indices fit."""
+    number = int(made.index.max()) + 1 if len(made.index) else 0
+    video = torch.arange(number) * _NUM_VIDEOS // max(number, 1)
+    return Footage(video, torch.arange(number), tuple(f"video {place}" for place in range(_NUM_VIDEOS)))
+
+
+def _motion(made: MadeUp) -> AbstractMotion:
+    return Still()
+
+
 def _targets(made: MadeUp) -> Any:
     return _answers(made, len(made.index))
 
@@ -162,6 +182,7 @@ def _answers(made: MadeUp, number: int) -> Any:
 
 
 _NUM_EPOCHS = 5  # of a made-up history
+_NUM_VIDEOS = 4  # of made-up footage
 
 FIELDS: tuple[Field, ...] = (
     Field(
@@ -173,6 +194,9 @@ FIELDS: tuple[Field, ...] = (
         "set model.network.dropout above 0 (MC-dropout) or num_members above 1 (ensemble)",
     ),
     Field(Need.FLIP, "views", "view", "module", _views),
+    Field(Need.AUGMENTED, "views", "view", "module", _views, "detectors do", of_detectors=True),
+    Field(Need.AUGMENTED, "view_ious", "instance", "module", _shares("view_ious", "instance"), of_detectors=True),
+    Field(Need.AUGMENTED, "view_scores", "image", "module", _shares("view_scores", "image"), of_detectors=True),
     Field(Need.POSTERIOR, "posterior", "instance", "module", _posterior),
     Field(Need.LOGITS, "logits", "instance", "module", _vectors("logits", "instance"), "classifiers do"),
     Field(Need.BOXES, "boxes", "instance", "module", _boxes, "detectors do", of_detectors=True),
@@ -216,6 +240,16 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(Need.CLASS_COUNTS, "class_counts", "class", "data", _class_counts),
     Field(Need.SIZES, "sizes", "image", "data", _sizes),
+    Field(
+        Need.FOOTAGE,
+        "footage",
+        "data set",
+        "data",
+        _footage,
+        "data of videos do (data=digit_videos)",
+        of_detectors=True,
+    ),
+    Field(Need.MOTION, "motion", "data set", "motion", _motion, "choose motion=raft_small", of_detectors=True),
     Field(Need.TARGETS, "targets", "image", "oracle", _targets),
     Field(Need.LABELED_TARGETS, "labeled_targets", "labeled", "oracle", _labeled_targets),
 )

@@ -23,6 +23,8 @@ class Need(Flag):
     """Several posteriors of every instance: dropout passes or ensemble members."""
     FLIP = auto()
     """Two posteriors of every instance, as views: its own, and that of its partner in the mirrored image."""
+    AUGMENTED = auto()
+    """Posteriors and overlaps of every instance's partners in other views of its image, and the classes seen there."""
     PREDICTED_LOSS = auto()
     """The training loss of each image as a loss prediction module sees it (LLAL)."""
     UNCERTAINTIES = auto()
@@ -41,6 +43,10 @@ class Need(Flag):
     """The answers for the labeled images, which are paid for."""
     SIZES = auto()
     """Height and width of every unlabeled image."""
+    FOOTAGE = auto()
+    """Which image is which frame of which video."""
+    MOTION = auto()
+    """Where the pixels of a frame are in the next one and in the one before: optical flow."""
     LABELEDNESS = auto()
     """How labeled each unlabeled image looks to a partner that learned to tell both apart (VAAL)."""
 

@@ -41,12 +41,15 @@ class Predictions:
         features: ``Float[I F]`` one vector an instance.
         image_features: ``Float[N F]`` one vector an image.
         views: ``[V I C]`` posteriors of several forward passes, aligned by instance: for ``Need.VIEWS`` dropout
-            passes or members, for ``Need.FLIP`` the image and its mirror image.
+            passes or members, for ``Need.FLIP`` the image and its mirror image, for ``Need.AUGMENTED`` the image and
+            V - 1 other views of it: there the partner's, NaN where such a view shows nothing.
         predicted_loss: ``Float[N]`` one value an image; only their order has a meaning.
         logits: ``Float[I C]`` before the softmax.
         labeledness: ``Float[N]`` in [0, 1], of a partner: 1 looks labeled.
         uncertainties: ``Float[I 4]``, the columns :data:`~alpl.predictions.UNCERTAINTIES`; a column is NaN where
             the head gives none.
+        view_ious: ``Float[I V-1]`` IoU with the partner in each of the other views, NaN where a view shows nothing.
+        view_scores: ``Float[N V-1 K]`` the highest score of each class in each of the other views, 0 for none.
     """
 
     index: Tensor
@@ -62,6 +65,8 @@ class Predictions:
     uncertainties: Tensor | None = None
     logits: Tensor | None = None
     labeledness: Tensor | None = None
+    view_ious: Tensor | None = None
+    view_scores: Tensor | None = None
 
     @property
     def num_images(self) -> int:

@@ -39,6 +39,18 @@ def margin(posterior: Posterior) -> Tensor:
     return 1 - (top[..., 0] - top[..., 1])
 
 
+def margin_squared(posterior: Posterior) -> Tensor:
+    r"""``Float[I]``: :math:`(1 - (p_{(1)} - p_{(2)}))^2`, see :func:`margin`.
+
+    Brust et al. 2019 ("1-vs-2"), whom thesis sec. 2.5.2 follows: to be summed over the objects of an image.
+
+    >>> import torch
+    >>> margin_squared(Posterior(torch.tensor([[0.5, 0.4, 0.1]])))
+    tensor([0.8100])
+    """
+    return margin(posterior) ** 2
+
+
 def entropy(posterior: Posterior) -> Tensor:
     """``Float[I]``: Shannon entropy in nats; see :meth:`Posterior.entropy`."""
     return posterior.checked().entropy()

@@ -110,6 +110,10 @@ def missing_needs(experiment: Experiment, needs: Need, module: AbstractTrainable
     provided = predictor(experiment, module).provides | Need.LABELED | needs_from("data", "oracle")
     for provider in experiment.providers:
         provided |= provider.provides
+    if experiment.data.footage is None:
+        provided &= ~Need.FOOTAGE
+    elif experiment.motion:
+        provided |= Need.MOTION
     if experiment.partner:
         provided |= experiment.partner.provides
     if Need.BOXES in module.provides:  # a history is of one class an image, and a detector tells none

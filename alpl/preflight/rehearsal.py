@@ -65,7 +65,8 @@ def kind_of(shown: Predictions) -> tuple[object, ...]:
         None if value is None else (value.probs.shape[:-2], value.probs.shape[-1], value.form)
         for value in (shown.posterior, shown.views)
     ]
-    parts = (shown.features, shown.image_features, shown.predicted_loss, shown.uncertainties)
+    of_views = shown.view_ious, shown.view_scores
+    parts = (shown.features, shown.image_features, shown.predicted_loss, shown.uncertainties, *of_views)
     widths = [None if value is None else value.shape[1:] for value in parts]
     given = shown.uncertainties
     unknown = None if given is None or not len(given) else tuple(given.isnan().all(0).tolist())

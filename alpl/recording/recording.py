@@ -54,6 +54,8 @@ class Recording:
         needs = Need.NOTHING
         if self.experiment.informativeness:
             needs |= Need.POSTERIOR
+        if not self.oracle.knows_all:  # a person sees what the model says
+            needs |= Need.POSTERIOR | (Need.BOXES & module.provides)
         if self.experiment.gallery and (others | needs) & FROM_MODULE:  # no inference pass for pictures alone
             needs |= Need.BOXES & module.provides
         if self.experiment.embedding:
@@ -79,7 +81,7 @@ class Recording:
         counts["num_pseudo_images"] = 0 if pseudo is None else len(pseudo.index)
         if is_detection:  # Elezi et al., Fig. 5b
             counts["num_pseudo_objects"] = 0 if pseudo is None else pseudo.num_labels
-        if isinstance(pseudo, ImagePseudoLabels) and len(pseudo.index):
+        if isinstance(pseudo, ImagePseudoLabels) and len(pseudo.index) and self.oracle.knows_all:
             right = pseudo.labels == self.oracle.annotate(pseudo.index)  # for the report alone
             counts["share_pseudo_right"] = float(right.double().mean())
         return counts
@@ -108,7 +110,7 @@ class Recording:
             seen: where predictions of unlabeled images lie, the queried ones among them.
             needs: what they hold.
         """
-        if self.experiment.informativeness:
+        if self.experiment.informativeness and self.oracle.knows_all:
             self._write_informativeness(files, pool, query, seen)
         if Need.BOXES in needs and self.experiment.gallery:
             self._write_gallery(files, query, seen)

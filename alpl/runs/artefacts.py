@@ -23,7 +23,7 @@ FILES = "files"
 """Of a journal's entry: name below the run's folder -> SHA-256."""
 
 _OF_THE_RUN = ("cost.json",)  # outside of the cycles' folders; metrics.csv follows from the cycles' metrics.json
-_NOTES = ("run.json", DATA, "products.json")
+_NOTES = ("run.json", DATA, "products.json", "answers.json")
 _PASSING = re.compile(r"\.ckpt$|(^|/)\.")  # checkpoints of fits at work, which have sums of their own; unfinished files
 _READ_BY_REPORT = re.compile(r"\.(csv|json)$|/(informativeness|embedding|gallery)/")
 

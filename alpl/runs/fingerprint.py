@@ -25,6 +25,7 @@ TIMES = "time stamps of {} files"
 CONTENTS = "contents of {} files"
 PIXELS = "pixels of {} images"
 LEFT_OUT = "images left out"
+FOOTAGE = "videos"
 
 
 class Part(NamedTuple):

@@ -23,6 +23,7 @@ from alpl.runs import artefacts
 from alpl.runs.fingerprint import Fingerprint, read_fingerprint
 from alpl.runs.journal import FILE as JOURNAL
 from alpl.runs.journal import read_journal
+from alpl.runs.labor import Labor, labors
 from alpl.runs.network_cost import FILE, NetworkCost
 from alpl.runs.run_folder import metrics_follow
 from alpl.runs.throughput import StageThroughput, throughputs
@@ -113,6 +114,7 @@ class RunResult:
         planned: what the experiment's own sweep varies: ``{"method": ("random", ...), "seed": ("0", ...)}``.
         changes: what the command line changed of the experiment's setting; None where the run does not say.
         fingerprint: of its data; None where it has not noted that.
+        labor: cycle of a query -> what a person did to answer it; nothing in simulated runs.
         throughput: (cycle, stage) -> images a second, of fits and predictions; of later versions of alpl only.
         network_cost: parameters and forward seconds; None where they are not measured (yet).
     """
@@ -139,6 +141,7 @@ class RunResult:
     fingerprint: Fingerprint | None = None
     network_cost: NetworkCost | None = None
     throughput: Mapping[tuple[int, str], StageThroughput] = field(default_factory=dict)
+    labor: Mapping[int, Labor] = field(default_factory=dict)
 
     @property
     def gallery_cycles(self) -> tuple[int, ...]:
@@ -285,6 +288,7 @@ def read_run(folder: Path) -> RunResult:
         fingerprint=_fingerprint(folder),
         network_cost=_network_cost(folder / FILE),
         throughput=throughputs(journal),
+        labor=labors(journal),
     )
 
 

@@ -102,6 +102,16 @@ class CycleFiles:
         return self.folder / "pseudo_labels.csv"
 
     @property
+    def tasks(self) -> Path:
+        """What a person is asked about the query."""
+        return self.folder / "tasks.json"
+
+    @property
+    def answers(self) -> Path:
+        """What was answered to it, when all of it was."""
+        return self.folder / "answers.json"
+
+    @property
     def partner(self) -> Path:
         """Trained weights of the partner."""
         return self.folder / "partner.pt"
@@ -158,6 +168,18 @@ class RunFolder:
     def cycle(self, cycle: int) -> CycleFiles:
         """The files of a cycle."""
         return CycleFiles(self.path / f"cycle_{cycle:02d}")
+
+    @property
+    def answers(self) -> Path:
+        """All that a person has answered so far."""
+        return self.path / "answers.json"
+
+    @property
+    def waits_in(self) -> int | None:
+        """The cycle whose query was asked about and is not annotated; None where nobody is waited for."""
+        journal = self.journal
+        last = journal[-1] if journal else {}
+        return int(last["cycle"]) if last.get("stage") == "ask" else None
 
     # --- journal
 

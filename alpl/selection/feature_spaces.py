@@ -5,14 +5,24 @@ Axes: U candidates, L centers, F features, n points, p pairs.
 
 from __future__ import annotations
 
-from typing import final
+import logging
+from typing import Literal, TypeAlias, final, get_args
 
 import torch
 from torch import Tensor
 
+from alpl.errors import ConfigError
+from alpl.machine.extras import installing
 from alpl.selection.blocks import rows_per_block
 from alpl.selection.exact_sum import tree_sum
+from alpl.selection.neighbors import faiss_runs_on, nearest_by_faiss
 from alpl.selection.product_spaces import AbstractProductSpace, Operand
+
+log = logging.getLogger(__name__)
+
+Backend: TypeAlias = Literal["auto", "torch", "faiss"]
+"""Who compares all candidates with many centers: only bounds come of it, so no pick depends on it."""
+BACKENDS: tuple[str, ...] = get_args(Backend)
 
 TINY = 1e-30
 """Covers what underflow takes from a float32 product of features below 1e-15."""
@@ -54,15 +64,38 @@ class _AbstractFeatureSpace(AbstractProductSpace):
         candidates: ``Float[U F]``; held as they are, read as float32.
         centers: ``Float[L F]``.
         memory_limit: bytes for the blocks.
+        backend: ``torch``: bounds by matrix products. ``faiss``: the nearest center by faiss, and the exact distance
+            to it. ``auto``: faiss where it runs on the device and is faster, which on a CPU is where centers are more
+            than features (`tests/benchmarks/selection.py`); the log says which.
 
     Raises:
+        ConfigError: ``backend`` is unknown, or faiss does not run on the device.
         ValueError: the shapes do not fit, or a value is not finite or so large that its square is not.
     """
 
-    def __init__(self, candidates: Tensor, centers: Tensor, memory_limit: int) -> None:
+    def __init__(self, candidates: Tensor, centers: Tensor, memory_limit: int, backend: Backend = "auto") -> None:
         check_features(candidates, centers)
         super().__init__(len(candidates), len(centers), candidates.shape[1], candidates.device, memory_limit)
-        self._points = Points(candidates, centers)
+        check_backend(backend, self.device)
+        self._points, self._backend = Points(candidates, centers), backend
+
+    def bound(self, columns: Tensor) -> Tensor:
+        """See the base class; the distance to whatever column is an upper bound, so faiss's rounding does no harm."""
+        is_worth = self._backend == "faiss" or (
+            self._backend == "auto" and self.device.type == "cpu" and len(columns) > self.width
+        )
+        if not (is_worth and len(columns) and self.width and faiss_runs_on(self.device)):
+            return super().bound(columns)
+        log.info("nearest of %d centers by faiss, backend %s, %d features", len(columns), self._backend, self.width)
+        upper = torch.full((self.num_candidates,), torch.inf, dtype=torch.float64, device=self.device)
+        for some in columns.split(self._columns(torch.float32)):
+            theirs = self.operand(some, torch.float32).right.contiguous()
+            # faiss holds the product of all these rows with 1,024 centers at a time
+            size = rows_per_block(self.memory_limit // 2, 16 * self.width + 4 * min(len(some), 1024))
+            for rows in torch.arange(self.num_candidates, device=self.device).split(size):
+                nearest = nearest_by_faiss(self.operand(rows, torch.float32).left.contiguous(), theirs)
+                upper[rows] = torch.minimum(upper[rows], self.distances(rows, some[nearest]))
+        return upper
 
 
 @final
@@ -72,8 +105,8 @@ class EuclideanSpace(_AbstractFeatureSpace):
     The products are of features less their mean, which round less; the distances are of the features themselves.
     """
 
-    def __init__(self, candidates: Tensor, centers: Tensor, memory_limit: int) -> None:
-        super().__init__(candidates, centers, memory_limit)
+    def __init__(self, candidates: Tensor, centers: Tensor, memory_limit: int, backend: Backend = "auto") -> None:
+        super().__init__(candidates, centers, memory_limit, backend)
         points, blocks = self._points, self._points.blocks(memory_limit)
         total = torch.zeros(self.width, dtype=torch.float64, device=self.device)
         for block in blocks:
@@ -108,8 +141,8 @@ class CosineSpace(_AbstractFeatureSpace):
         ValueError: a vector is zero, which has no direction.
     """
 
-    def __init__(self, candidates: Tensor, centers: Tensor, memory_limit: int) -> None:
-        super().__init__(candidates, centers, memory_limit)
+    def __init__(self, candidates: Tensor, centers: Tensor, memory_limit: int, backend: Backend = "auto") -> None:
+        super().__init__(candidates, centers, memory_limit, backend)
         squared = [tree_sum(self._points[block].double().square_()) for block in self._points.blocks(memory_limit)]
         self._norms = torch.cat([self._none(), *squared]).sqrt_()
         if not bool((self._norms > 0).all()):
@@ -132,6 +165,19 @@ class CosineSpace(_AbstractFeatureSpace):
 
     def _unit(self, points: Tensor) -> Tensor:
         return self._points[points].double().div_(self._norms[points][:, None])
+
+
+def check_backend(backend: str, device: torch.device) -> None:
+    """Make sure that a backend is one, and that faiss is there where it is asked for.
+
+    Raises:
+        ConfigError: it is not; names the extras that hold faiss.
+    """
+    if backend not in BACKENDS:
+        raise ConfigError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    if backend == "faiss" and not faiss_runs_on(device):
+        extra = installing("gpu" if device.type == "cuda" else "cpu")
+        raise ConfigError(f"backend faiss needs faiss on {device.type}, which is not installed: {extra}")
 
 
 def check_features(features: Tensor, centers: Tensor) -> None:

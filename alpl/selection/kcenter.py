@@ -5,7 +5,6 @@ Axes: U candidates, L centers, F features, b picks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 from alpl.selection.blocks import MEMORY_LIMIT
 from alpl.selection.divergence_space import SymmetricKLSpace
 from alpl.selection.farthest_first import farthest_first
-from alpl.selection.feature_spaces import CosineSpace, EuclideanSpace
+from alpl.selection.feature_spaces import Backend, CosineSpace, EuclideanSpace
 from alpl.selection.gains import NearestGain
 from alpl.selection.spaces import AbstractSpace, DistanceBlock, GivenSpace
 
@@ -22,11 +21,7 @@ FeatureMetric: TypeAlias = Literal["euclidean", "cosine"]
 Metric: TypeAlias = Literal["euclidean", "cosine", "symmetric_kl"]
 FEATURE_METRICS: tuple[str, ...] = get_args(FeatureMetric)
 
-_SPACES: dict[Metric, Callable[[Tensor, Tensor, int], AbstractSpace]] = {
-    "euclidean": EuclideanSpace,
-    "cosine": CosineSpace,
-    "symmetric_kl": SymmetricKLSpace,
-}
+_FEATURE_SPACES: dict[str, type[EuclideanSpace | CosineSpace]] = {"euclidean": EuclideanSpace, "cosine": CosineSpace}
 
 
 def kcenter_greedy(
@@ -36,6 +31,7 @@ def kcenter_greedy(
     *,
     metric: Metric = "euclidean",
     memory_limit: int = MEMORY_LIMIT // 8,
+    backend: Backend = "auto",
 ) -> tuple[Tensor, Tensor]:
     r"""Pick the candidate that is farthest from all centers and picks so far, again and again.
 
@@ -63,6 +59,8 @@ def kcenter_greedy(
         metric: ``euclidean``, ``cosine`` (one minus the cosine), or ``symmetric_kl`` (half the sum of both
             Kullback-Leibler divergences).
         memory_limit: bytes for blocks, beside 40 for each candidate and center, and for ``symmetric_kl`` 4 F more.
+        backend: who bounds the distances to the centers, ``auto``, ``torch`` or ``faiss``; see
+            :class:`alpl.selection.feature_spaces.EuclideanSpace`. The picks are the same. Not for ``symmetric_kl``.
 
     Returns:
         ``Long[b]`` picks in order, and ``Float64[b]`` the distance to the nearest center at which each was picked
@@ -71,21 +69,26 @@ def kcenter_greedy(
     Raises:
         ValueError: ``budget`` exceeds U, the widths differ, a value is not finite (or zero for ``cosine``, or no
             distribution for ``symmetric_kl``), ``metric`` is unknown, or ``memory_limit`` is too small for a block.
+        ConfigError: ``backend`` is unknown, or ``faiss`` is asked for and does not run on the device.
 
     >>> kcenter_greedy(torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([[0.0]]), 2)
     (tensor([2, 1]), tensor([5., 1.], dtype=torch.float64))
     """
-    if metric not in _SPACES:
-        raise ValueError(f"metric must be one of {', '.join(_SPACES)}, got {metric!r}")
-    picks, distances = _pick(_SPACES[metric](features, centers, memory_limit), budget)
+    picks, distances = _pick(_space(features, centers, metric, memory_limit, backend), budget)
     return picks, distances.sqrt() if metric == "euclidean" else distances
 
 
 def kcenter_gain(
-    features: Tensor, centers: Tensor, *, metric: Metric = "euclidean", memory_limit: int = MEMORY_LIMIT // 8
+    features: Tensor,
+    centers: Tensor,
+    *,
+    metric: Metric = "euclidean",
+    memory_limit: int = MEMORY_LIMIT // 8,
+    backend: Backend = "auto",
 ) -> NearestGain:
     """Give what :func:`kcenter_greedy` takes the largest of, pick by pick; arguments as there."""
-    return NearestGain(_SPACES[metric](features, centers, memory_limit), is_squared=metric == "euclidean")
+    space = _space(features, centers, metric, memory_limit, backend)
+    return NearestGain(space, is_squared=metric == "euclidean")
 
 
 def kcenter_gain_by(
@@ -127,6 +130,14 @@ def kcenter_greedy_by(
         ValueError: ``budget`` exceeds U, or the function gives a wrong shape, NaN or a negative distance.
     """
     return _pick(GivenSpace(distance, num_candidates, num_centers, device or torch.device("cpu"), memory_limit), budget)
+
+
+def _space(features: Tensor, centers: Tensor, metric: str, memory_limit: int, backend: Backend) -> AbstractSpace:
+    if metric == "symmetric_kl":
+        return SymmetricKLSpace(features, centers, memory_limit)
+    if metric not in _FEATURE_SPACES:
+        raise ValueError(f"metric must be one of {', '.join(get_args(Metric))}, got {metric!r}")
+    return _FEATURE_SPACES[metric](features, centers, memory_limit, backend)
 
 
 def _pick(space: AbstractSpace, budget: int) -> tuple[Tensor, Tensor]:

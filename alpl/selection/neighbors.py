@@ -140,6 +140,27 @@ def _reassign(points: Tensor, centers: Tensor, cluster: Tensor, squared: Tensor,
         cluster[others[nearer]], squared[others[nearer]] = news[found[nearer]], distance[nearer]
 
 
+def nearest_by_faiss(points: Tensor, centers: Tensor) -> Tensor:
+    """``Long[n]``: which center is nearest by faiss's float32, on the device where the points are.
+
+    Args:
+        points: ``Float32[n F]``, contiguous.
+        centers: ``Float32[L F]``, contiguous, L at least 1.
+    """
+    if points.device.type == "cuda":
+        from faiss.contrib import torch_utils  # noqa: F401  faiss takes torch's tensors as they are
+
+        _, index = faiss.knn_gpu(faiss.StandardGpuResources(), points, centers, 1)
+        return index[:, 0]
+    _, found = faiss.knn(points.numpy(), centers.numpy(), 1)
+    return torch.from_numpy(found[:, 0])
+
+
+def faiss_runs_on(device: torch.device) -> bool:
+    """Whether faiss is installed, with its GPU part where the device is one."""
+    return faiss is not None and (device.type == "cpu" or (device.type == "cuda" and hasattr(faiss, "knn_gpu")))
+
+
 def _nearest_in_float32(points: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
     """``Long[n]``, ``Float[n]``: nearest centers and squared distances, as far as products in float32 tell."""
     if faiss is not None:

@@ -72,6 +72,8 @@ def scan_run(
         data.setup("fit")
         check_data(data.fingerprint(), run, may_write=False)
         oracle = experiment.make_oracle(data.take_targets()[1])
+        if not oracle.knows_all:
+            raise ConfigError("RUN must be simulated for a scan of lambda: a person has answered for the query alone")
         seed = derive_seed(experiment.seed, "select", cycle)
         scan = _Scan(_context(files, needs, data, oracle, seed), acquisition, data, oracle)
         return scan.write(run / FOLDER / NAME, weights)

@@ -252,7 +252,10 @@ def test_one_output_is_certain_unless_it_is_independent():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"measure": "bald"}, "measure must be one of entropy, margin, least_confidence, posterior, got 'bald'"),
+        (
+            {"measure": "bald"},
+            "measure must be one of entropy, margin, margin_squared, least_confidence, posterior, got 'bald'",
+        ),
         ({"of": "views"}, "of must be one of posterior, mean_of_views, score, class, auto, got 'views'"),
         ({"measure": "posterior", "of": "auto"}, "of must be score or class for measure 'posterior', got 'auto'"),
         ({"valid": True}, "valid must be as_written or as_released, got True"),
@@ -271,3 +274,20 @@ def test_options_that_cannot_be_are_errors(options, message):
 def test_a_threshold_needs_scores():
     with pytest.raises(ValueError, match=r"predictions must have scores for score_thresh 0\.5, got none"):
         DetectionUncertainty(score_thresh=0.5).select(_context([0], [HALF], number=1))
+
+
+def test_the_squared_margin_is_summed_by_hand():
+    """Brust et al. 2019: (1 - .1)^2 + (1 - .8)^2 of the two detections of one image."""
+    probs = torch.tensor([[0.5, 0.4, 0.1], [0.1, 0.0, 0.9]])
+    predictions = Predictions(torch.tensor([0]), torch.tensor([0, 0]), posterior=Posterior(probs, Form.BACKGROUND))
+    context = Context(Pool.create(1, torch.tensor([], dtype=torch.long)), 1, 0, unlabeled=predictions)
+    ranking = DetectionUncertainty("margin_squared", "sum")
+    assert ranking.utility(context).tolist() == pytest.approx([0.9**2 + 0.2**2])
+    # of the foreground alone, .4 and .1 to .8 and .2, 0 and .9 to 0 and 1 (the background stands first)
+    of_classes = DetectionUncertainty("margin_squared", "sum", foreground=True)
+    assert of_classes.utility(context).tolist() == pytest.approx([0.4**2 + 0.0])
+
+
+def test_the_foreground_alone_is_of_posteriors():
+    with pytest.raises(ConfigError, match="of must be posterior where foreground is true, got 'score'"):
+        DetectionUncertainty("margin", of="score", foreground=True)

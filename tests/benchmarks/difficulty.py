@@ -39,12 +39,12 @@ class RareDigit(AbstractDetectionSource):
         """Make both parts twice, and take the training part of the scenes with the rare digit."""
         fair, rare = DigitScenes(num_train=1, most_digits=self.most_digits), self.rare
 
-        class Artist(digit_scenes._Artist):  # type: ignore[misc]
+        class Artist(digit_scenes.Artist):  # type: ignore[misc]
             def __init__(self, *arguments: object) -> None:
                 super().__init__(*arguments)  # type: ignore[arg-type]
                 self.frequency[rare] /= 4
 
-        with mock.patch.object(digit_scenes, "_Artist", Artist):
+        with mock.patch.object(digit_scenes, "Artist", Artist):
             uneven = DigitScenes(num_test=1, most_digits=self.most_digits).load()
         whole = fair.load()
         return replace(uneven, test=whole.test, test_objects=whole.test_objects)

@@ -31,7 +31,10 @@ def test_help_names_the_choices_of_all_groups() -> None:
     said, names = imported("alpl.commands.main", "--help")
     assert not names
     assert "\nacquisition: almdn_box_aleatoric, " in said and "\nslurm: a100, cpu, gpu\n" in said
-    assert "\nexperiment: quickstart, quickstart_detection" in said and "\nexperiment/thesis: figure3_8, " in said
+    assert (
+        "\nexperiment: noris_batch_size, noris_scenes, quickstart, " in said
+        and "\nexperiment/thesis: figure3_8, " in said
+    )
 
 
 @pytest.mark.sample(3)
@@ -44,6 +47,7 @@ def test_help_names_the_choices_of_all_groups() -> None:
         (["alpl.commands.jobs", "+experiment=quickstart"], "experiment=quickstart"),
         (["alpl.commands.status", "paths.runs=/nowhere"], "paths.runs must hold run folders"),
         (["alpl.commands.matrix", "--help"], "every acquisition against every model"),
+        (["alpl.commands.query", "--help"], "usage: alpl-query"),
         (["alpl.commands.report", "--help"], "usage: alpl-report"),
         (["alpl.commands.tables", "--help"], "usage: alpl-tables"),
     ],

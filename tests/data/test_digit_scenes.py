@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from alpl.data.digit_scenes import MOST_COVERED, VISIBLE, DigitScenes, _Artist, _cut, _warp
+from alpl.data.digit_scenes import MOST_COVERED, Artist, DigitScenes
 from alpl.data.digits import Digits
+from alpl.data.drawing import VISIBLE, cut, warp
 from alpl.errors import ConfigError
 from alpl.machine.seeding import generator
 
@@ -78,9 +79,9 @@ def test_digits_overlap_only_a_little(splits):
 def test_a_box_is_tight_around_visible_ink():
     opacity = torch.zeros(9, 8)
     opacity[2, 3], opacity[6, 5], opacity[4, 1], opacity[7, 4] = 0.9, VISIBLE, 0.5, VISIBLE - 0.01
-    cut = _cut(opacity)
-    assert torch.equal(cut, opacity[2:7, 1:6])
-    assert (cut >= VISIBLE).any(1)[[0, -1]].all() and (cut >= VISIBLE).any(0)[[0, -1]].all()
+    tight = cut(opacity)
+    assert torch.equal(tight, opacity[2:7, 1:6])
+    assert (tight >= VISIBLE).any(1)[[0, -1]].all() and (tight >= VISIBLE).any(0)[[0, -1]].all()
 
 
 def test_every_digit_of_the_set_leaves_ink_at_every_size():
@@ -88,13 +89,13 @@ def test_every_digit_of_the_set_leaves_ink_at_every_size():
     random = generator(0, "test")
     for k in range(0, len(digits), 9):
         for height in (4.5, 13.0, 43.0):
-            ink = _cut(_warp(digits[k], height, random))
+            ink = cut(warp(digits[k], height, random))
             assert ink.max() > 0.5 and 0.4 * height < ink.shape[0] < 1.6 * height + 2
 
 
 def test_the_ink_is_where_the_box_says(splits):
     # without clutter and noise the change of the canvas is the digit
-    artist = _Artist(Digits().load().train, (64, 64), 1, 1.0)
+    artist = Artist(Digits().load().train, (64, 64), 1, 1.0)
     inside = outside = 0.0
     for k in range(20):
         (image, objects), (blank, _) = (_draw(artist, k, painted) for painted in (True, False))
@@ -110,7 +111,7 @@ def _draw(artist, seed, painted):
     """Draw a scene with or without its digit: the draws of color follow those of everything else but the noise."""
     import alpl.data.digit_scenes as module
 
-    original, calls = module._paint, []
+    original, calls = module.paint, []
 
     def paint(canvas, opacity, box, random):
         before = canvas.clone()
@@ -119,12 +120,12 @@ def _draw(artist, seed, painted):
         if not painted:
             canvas.copy_(before)
 
-    fragment = artist.__class__._fragment
-    module._paint, artist.__class__._fragment = paint, lambda self, canvas, random: None
+    fragment = artist.__class__.fragment
+    module.paint, artist.__class__.fragment = paint, lambda self, canvas, random: None
     try:
         return artist.draw(generator(seed, "paint"))
     finally:
-        module._paint, artist.__class__._fragment = original, fragment
+        module.paint, artist.__class__.fragment = original, fragment
 
 
 def test_training_and_test_scenes_show_different_handwriting():

@@ -17,8 +17,9 @@ from fake.voc import make_voc
 
 from alpl.boxes.objects import DetectionSplits
 from alpl.data.coco import COCO
-from alpl.data.voc import VOCFolder, parse_xml
+from alpl.data.voc import VOCFolder
 from alpl.errors import ConfigError, DataError
+from alpl.machine.safe_xml import parse_xml
 
 QUICK, ALL = 40, int(os.environ.get("ALPL_TEST_MUTATIONS", "500"))
 SPLITS = {"trainval": ["a", "b", "c"], "test": ["d", "e"]}

@@ -86,3 +86,12 @@ def test_colors_change_only_where_asked_for_and_boxes_do_not():
 def test_bad_arguments_are_named(options, message):
     with pytest.raises(ConfigError, match=message):
         KeepRatioAugmentation(**({"min_size": 20, "max_size": 40} | options))
+
+
+def test_the_height_may_be_what_is_fixed():
+    by_height, by_shorter = KeepRatioResize(300, 1333, side="height"), KeepRatioResize(300, 1333)
+    assert by_height.size_of(480, 640) == by_shorter.size_of(480, 640) == (300, 400)
+    assert by_height.size_of(640, 480) == (300, 225) and by_shorter.size_of(640, 480) == (400, 300)
+    assert KeepRatioAugmentation(300, 1333, side="height").resize.size_of(640, 480) == (300, 225)
+    with pytest.raises(ConfigError, match="side must be shorter or height, got 'width'"):
+        KeepRatioResize(300, 1333, side="width")

@@ -8,8 +8,9 @@ import torch
 from fake.voc import HEIGHT, WIDTH, FakeObject, make_voc, write_annotation, write_image, write_list
 
 from alpl.data import voc
-from alpl.data.voc import CLASSES, VOC, VOCFolder, parse_xml
+from alpl.data.voc import CLASSES, VOC, VOCFolder
 from alpl.errors import ConfigError, DataError
+from alpl.machine.safe_xml import parse_xml
 
 BOMB = """<?xml version="1.0"{}?><!DOCTYPE lolz [<!ENTITY a0 "lol">{}]><annotation><object><name>&a9;</name></object>
 </annotation>"""

@@ -22,15 +22,15 @@ def test_every_row_has_an_attribute_in_its_holder() -> None:
         assert row.name not in held[not row.in_predictions], row.name
 
 
-def test_every_need_but_labeled_has_one_row() -> None:
-    needs = [row.need for row in FIELDS]
-    assert len(needs) == len(set(needs))
-    assert set(needs) == {need for need in Need if need.value and need is not Need.LABELED}
+def test_every_need_but_labeled_has_a_row() -> None:
+    rows = [(row.need, row.name) for row in FIELDS]
+    assert len(rows) == len(set(rows))
+    assert {need for need, _ in rows} == {need for need in Need if need.value and need is not Need.LABELED}
 
 
 def test_needs_are_split_by_provider() -> None:
     assert needs_from("module") == FROM_MODULE and FROM_PARTNER == Need.LABELEDNESS
-    assert not FROM_MODULE & needs_from("partner", "tracker", "data", "oracle")
+    assert not FROM_MODULE & needs_from("partner", "tracker", "data", "oracle", "motion")
 
 
 def test_hints_come_in_the_order_of_the_table() -> None:
@@ -59,12 +59,14 @@ def _shown() -> Predictions:
         views=Posterior(torch.ones(2, 1, 4) / 4),
         predicted_loss=torch.zeros(1),
         uncertainties=torch.tensor([[0.1, 0.2, float("nan"), 0.4]]),
+        view_ious=torch.zeros(1, 1),
+        view_scores=torch.zeros(1, 1, 4),
     )
 
 
 @pytest.mark.parametrize("is_detection", [False, True])
 def test_everything_can_be_made_up(is_detection: bool) -> None:
-    everything = needs_from("module", "partner", "tracker", "data", "oracle")
+    everything = needs_from("module", "partner", "tracker", "data", "oracle", "motion")
     scene = _scene(torch.arange(12), _shown(), 4, is_detection, generator(0, "x"))
     made = make_up(scene, everything)
     sizes = {"image": 12, "instance": len(scene.row), "class": 4, "labeled": scene.num_labeled}
@@ -115,3 +117,4 @@ def test_only_keeps_what_is_needed() -> None:
     shown = _shown()
     kept = set(shown.only(Need.FLIP | Need.BOXES).forms())
     assert kept == {"index", "row", "boxes", "views"}
+    assert set(_shown().only(Need.AUGMENTED).forms()) == {"index", "row", "views", "view_ious", "view_scores"}

@@ -24,7 +24,7 @@ class Payload:
 
 
 def _by_image(predictions):
-    """Unpack into plain lists: (dataset index, image features, its instances in order) of each image."""
+    """Unpack into plain lists: (dataset index, what is one an image, its instances in order) of each image."""
     tensors = {name: tensor for name, (tensor, _) in tensors_of(predictions).items()}
     images = []
     for n in range(len(tensors["index"])):
@@ -32,14 +32,13 @@ def _by_image(predictions):
         for i in range(len(tensors["row"])):
             if int(tensors["row"][i]) != n:
                 continue
-            own = {
-                name: tensors[name][i].tolist() for name in set(tensors) - {"index", "row", "image_features", "views"}
-            }
+            of_instances = set(tensors) - {"index", "row", "image_features", "views", "view_scores"}
+            own = {name: tensors[name][i].tolist() for name in of_instances}
             if "views" in tensors:
                 own["views"] = [tensors["views"][v][i].tolist() for v in range(NUM_VIEWS)]
             instances.append(own)
-        feature = tensors["image_features"][n].tolist() if "image_features" in tensors else None
-        images.append((int(tensors["index"][n]), feature, instances))
+        own_image = [tensors[name][n].tolist() for name in ("image_features", "view_scores") if name in tensors]
+        images.append((int(tensors["index"][n]), own_image, instances))
     return images
 
 
@@ -192,7 +191,10 @@ def test_indexing_keeps_the_form():
         (Need.NOTHING, "NOTHING"),
         (Need.VIEWS, "VIEWS"),
         (Need.LABELED | Need.IMAGE_FEATURES, "IMAGE_FEATURES, LABELED"),
-        (FROM_MODULE, "POSTERIOR, LOGITS, IMAGE_FEATURES, FEATURES, BOXES, VIEWS, FLIP, PREDICTED_LOSS, UNCERTAINTIES"),
+        (
+            FROM_MODULE,
+            "POSTERIOR, LOGITS, IMAGE_FEATURES, FEATURES, BOXES, VIEWS, FLIP, AUGMENTED, PREDICTED_LOSS, UNCERTAINTIES",
+        ),
         (Need.TARGETS | Need.HISTORY | Need.POSTERIOR, "POSTERIOR, HISTORY, TARGETS"),
     ],
 )

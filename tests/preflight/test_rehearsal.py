@@ -15,6 +15,7 @@ from alpl.acquisition import (
     DetectionUncertainty,
     DifficultyWeights,
     Entropy,
+    FlowTracker,
     GlobalSimilarity,
     KCenter,
     LeastConfidence,
@@ -34,6 +35,7 @@ DETECTOR = Need.POSTERIOR | Need.IMAGE_FEATURES | Need.FEATURES | Need.VIEWS | N
 WRAPPED = {  # what those that wrap others are tried with
     "BalancedGreedy": {"greedy": KCenter()},
     "ClassBalanced": {"ranking": Entropy()},
+    "ClusterMargin": {"ranking": Entropy()},
     "ClassWeighted": {"ranking": DetectionUncertainty(), "weights": DifficultyWeights()},
     "Dbal": {"ranking": Entropy()},
     "DivProto": {"ranking": DetectionUncertainty()},
@@ -44,10 +46,16 @@ WRAPPED = {  # what those that wrap others are tried with
     "Noris": {"information": LeastConfidence()},
     "ObjectDiscriminator": {"latent": 4, "epochs": 1},
     "ObjectNoris": {"information": DetectionUncertainty("least_confidence")},
+    "Stochastic": {"ranking": Entropy()},
+    "Spaced": {"ranking": RandomSampling()},
+    "SpacedByFeature": {"ranking": RandomSampling()},
+    "TemporalCoherence": {"tracker": FlowTracker()},
     "Then": {"first": RandomSampling(), "second": KCenter()},
+    "UncertaintyHerding": {"ranking": Entropy()},
 }
 OF_DETECTIONS = (
     "ClassWeighted",
+    "DetectionErrors",
     "DetectionUncertainty",
     "DivProto",
     "Enms",
@@ -55,6 +63,7 @@ OF_DETECTIONS = (
     "Medoids",
     "ObjectDiscriminator",
     "ObjectNoris",
+    "TemporalCoherence",
 )
 
 OURS = [
@@ -125,6 +134,8 @@ def test_fields_are_as_wide_as_those_shown():
         predicted_loss=torch.zeros(2),
         uncertainties=torch.tensor([[1.0, float("nan"), float("nan"), 1.0]] * 2 + [[1.0, float("nan"), 1.0, 1.0]]),
         logits=torch.zeros(3, 5),
+        view_ious=torch.zeros(3, 3),
+        view_scores=torch.zeros(2, 3, 5),
     )
     spy = Spy(ALL)
     rehearse_on(spy, shown, 5, is_detection=True)
@@ -136,6 +147,7 @@ def test_fields_are_as_wide_as_those_shown():
         assert torch.equal(made_up.views[0].probs, made_up.posterior.probs)
         assert (made_up.posterior.probs.sum(-1) - 1).abs().max() > 0.1  # independent classes
         assert made_up.features.shape == (number, 7) and made_up.image_features.shape == (images, 11)
+        assert made_up.view_ious.shape == (number, 3) and made_up.view_scores.shape == (images, 3, 5)
         assert made_up.boxes.shape == (number, 4) and made_up.predicted_loss.shape == (images,)
         assert made_up.labels.shape == made_up.scores.shape == (number,) and int(made_up.labels.max()) < 5
         # what is not known of any instance is not known at all

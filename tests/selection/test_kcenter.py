@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from selection_references import cosine_distances, kcenter, squared_distances, summed, symmetric_kl
 
+from alpl.errors import ConfigError
+from alpl.selection import neighbors
 from alpl.selection.exact_sum import tree_sum
 from alpl.selection.kcenter import kcenter_greedy, kcenter_greedy_by
 
@@ -197,11 +199,49 @@ def _points(random, metric, number, width):
 
 
 DISTANCES = {"euclidean": squared_distances, "cosine": cosine_distances, "symmetric_kl": symmetric_kl}
+FAISS = [(metric, "faiss") for metric in ("euclidean", "cosine")]
+
+
+@pytest.mark.parametrize("metric, backend", FAISS)
+@pytest.mark.parametrize("limit", [2**19, 2**25])
+def test_faiss_bounds_and_the_picks_are_the_same(metric, backend, limit, caplog):
+    pytest.importorskip("faiss")
+    caplog.set_level("INFO")
+    random = torch.Generator().manual_seed(1)
+    for middle in (0.0, 1000.0):  # far from the origin float32 tells the near ones apart no more
+        points = torch.randn(900, 10, generator=random).half().float() + middle
+        features, centers = points[:600], points[600:]
+        by_torch = kcenter_greedy(features, centers, 60, metric=metric, memory_limit=limit, backend="torch")
+        assert not caplog.records
+        by_faiss = kcenter_greedy(features, centers, 60, metric=metric, memory_limit=limit, backend=backend)
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(by_torch, by_faiss, strict=True))
+        assert "by faiss, backend faiss, 10 features" in caplog.text
+        caplog.clear()
+
+
+def test_auto_asks_faiss_where_centers_are_more_than_features(caplog):
+    pytest.importorskip("faiss")
+    caplog.set_level("INFO")
+    points = torch.randn(400, 10, generator=torch.Generator().manual_seed(0))
+    kcenter_greedy(points[5:], points[:5], 3)
+    assert not caplog.records
+    kcenter_greedy(points[200:], points[:200], 3)
+    assert "nearest of 100 centers by faiss, backend auto" in caplog.text
+
+
+def test_what_a_backend_must_be(monkeypatch):
+    points = torch.rand(5, 2)
+    with pytest.raises(ConfigError, match="backend must be one of auto, torch, faiss, got 'numpy'"):
+        kcenter_greedy(points, points, 1, backend="numpy")
+    monkeypatch.setattr(neighbors, "faiss", None)
+    with pytest.raises(ConfigError, match=r"backend faiss needs faiss on cpu, which is not installed: .*pip install"):
+        kcenter_greedy(points, points, 1, backend="faiss")
+    assert kcenter_greedy(points, points, 1)[0].tolist() == [0]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("metric", DISTANCES)
-def test_a_thousand_random_cases(metric):
+@pytest.mark.parametrize("metric, backend", [*((metric, "torch") for metric in DISTANCES), FAISS[0]])
+def test_a_thousand_random_cases(metric, backend):
     random = torch.Generator().manual_seed(0)
     for case in range(1000):
         width = int(torch.randint(1, 7, (1,), generator=random))
@@ -212,7 +252,7 @@ def test_a_thousand_random_cases(metric):
         features, centers = points[:number], points[number:]
         # the least memory: blocks of few rows and columns, groups of few members
         limit = 2**20 if case % 2 else 256 * (2 * width + 1)
-        picks, distances = kcenter_greedy(features, centers, budget, metric=metric, memory_limit=limit)
+        picks, distances = kcenter_greedy(features, centers, budget, metric=metric, memory_limit=limit, backend=backend)
         expected_picks, expected = kcenter(features, centers, budget, DISTANCES[metric])
         assert picks.tolist() == expected_picks, case
         expected = torch.tensor(expected, dtype=torch.float64)

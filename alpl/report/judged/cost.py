@@ -37,6 +37,9 @@ class CostPoint:
         predict_speed: images a second of this cycle's predictions.
         waiting: share of the fits' time in which data were waited for.
         gpu_bytes: the most that a fit or prediction had allocated of a GPU's memory.
+        made: classes and boxes that a person gave or corrected, for all queries before this cycle; None in simulations.
+        accepted: those that a person took as the model had found them.
+        person_seconds: that all of it took; None where an answer does not say.
     """
 
     cycle: int
@@ -54,6 +57,9 @@ class CostPoint:
     predict_speed: float | None = None
     waiting: float | None = None
     gpu_bytes: float | None = None
+    made: float | None = None
+    accepted: float | None = None
+    person_seconds: float | None = None
 
     def a_point(self, paid: float | None) -> float | None:
         """Give what one point of gain cost: a ratio of means, as the mean of ratios has none where a seed lost.
@@ -92,6 +98,11 @@ class CostTable:
         """Whether a run noted how fast images went through it."""
         return any(point.fit_speed is not None for points in self.lines.values() for point in points)
 
+    @property
+    def has_labor(self) -> bool:
+        """Whether a person answered."""
+        return any(point.made is not None for points in self.lines.values() for point in points)
+
 
 def cost_tables(tables: Sequence[WideTable]) -> list[CostTable]:
     """Give the cost of each data set that has a measured cycle."""
@@ -110,6 +121,8 @@ def cost_csv(tables: Sequence[CostTable]) -> str:
     header += ["images_a_point", "objects_a_point", "seconds_a_point", "seeds"]
     speed = any(table.has_speed for table in tables)
     header += ["fit_images_per_second", "predict_images_per_second", "waiting", "gpu_bytes"] if speed else []
+    labor = any(table.has_labor for table in tables)
+    header += ["made", "accepted", "person_seconds", "made_a_point", "person_seconds_a_point"] if labor else []
     lines = []
     for table, label, point in ((t, label, p) for t in tables for label, line in t.lines.items() for p in line):
         paid = [point.images, point.images_bought, point.all_images_bought]
@@ -117,6 +130,7 @@ def cost_csv(tables: Sequence[CostTable]) -> str:
         each = [point.a_point(p) for p in (point.all_images_bought, point.all_objects_bought, point.all_seconds)]
         numbers = [*paid, *paid_objects, point.seconds, point.all_seconds, point.gain, *each]
         noted = [point.fit_speed, point.predict_speed, point.waiting, point.gpu_bytes] if speed else []
+        noted += _labor_of(point) if labor else []
         told = [point.cycle, *(_text(value) for value in numbers), point.num_seeds, *(_text(value) for value in noted)]
         lines.append([table.data, label, *told])
     return csv_text(header, lines)
@@ -149,7 +163,27 @@ def _point(runs: Sequence[RunResult], cycle: int, metric: str) -> CostPoint:
         gain=_mean(gains),
         num_seeds=len(there),
         **_speed(there, cycle),
+        **_labor(there, cycle),
     )
+
+
+def _labor(runs: Sequence[RunResult], cycle: int) -> dict[str, float | None]:
+    """Average what a person had done before a cycle, over the runs in which one did all of it."""
+    done = [[run.labor.get(before) for before in range(cycle)] for run in runs]
+    known = [[each for each in labors if each is not None] for labors in done if None not in labors]
+    if not cycle or not known:
+        return {}
+    seconds = [[each.seconds for each in labors if each.seconds is not None] for labors in known]
+    return {
+        "made": _mean([float(sum(each.made for each in labors)) for labors in known]),
+        "accepted": _mean([float(sum(each.accepted for each in labors)) for labors in known]),
+        "person_seconds": _mean([sum(each) for each in seconds if len(each) == cycle]),
+    }
+
+
+def _labor_of(point: CostPoint) -> list[float | None]:
+    a_point = [point.a_point(point.made), point.a_point(point.person_seconds)]
+    return [point.made, point.accepted, point.person_seconds, *a_point]
 
 
 def _speed(runs: Sequence[RunResult], cycle: int) -> dict[str, float | None]:

@@ -30,7 +30,8 @@ def with_verdicts(comparison: Comparison, table: PaperTable) -> Comparison:
         cells = []
         for place, cell in enumerate(line.cells):
             gain = _own(cell) if table.gain_over else _gain(cell, printed.get(place), ours.get(place))
-            cells.append(replace(cell, verdict=_verdict(cell, table, bounds[place], gain, is_reference)))
+            slip = table.contradicted.get(line.paper_row, {}).get(cell.column, "")
+            cells.append(replace(cell, verdict=_verdict(cell, table, bounds[place], gain, is_reference, slip)))
         told = [cell.verdict for cell in cells if cell.paper_mean]
         return replace(line, cells=tuple(cells), verdict=judge_row(told) if told and line.label else None)
 
@@ -39,7 +40,7 @@ def with_verdicts(comparison: Comparison, table: PaperTable) -> Comparison:
 
 
 def _verdict(
-    cell: Cell, table: PaperTable, bound: float | None, gain: Gain | None, is_reference: bool
+    cell: Cell, table: PaperTable, bound: float | None, gain: Gain | None, is_reference: bool, slip: str
 ) -> Verdict | None:
     if not cell.paper_mean or cell.ours is None:
         return None
@@ -49,6 +50,8 @@ def _verdict(
         return Verdict("cannot tell", "the runs do not say whether their setting is the experiment's")
     if cell.changes:
         return Verdict("cannot tell", "another setting than the experiment's")
+    if slip:
+        return Verdict("cannot tell", f"the paper contradicts itself: {slip}")
     paper = Sample(float(cell.paper_mean), float(cell.paper_std) if cell.paper_std else None, table.paper_seeds or 0)
     decimals = len(cell.paper_mean.partition(".")[2])
     return judge(_sample(cell), paper, bound=bound, gain=gain, is_reference=is_reference, digit=0.5 * 10.0**-decimals)

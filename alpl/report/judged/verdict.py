@@ -22,7 +22,8 @@ RULE = (
     "Not reproduced: the interval does not contain 0, and our gain does not have the paper's sign beyond its own "
     "interval; the reference row, which has no gain, cannot be trend only.",
     "Cannot tell: fewer than two seeds, an interval that contains 0 but is too wide to tell rows apart, no reference "
-    "row to tell a trend by, or another setting than the experiment's: other data, model, schedule or trainer.",
+    "row to tell a trend by, another setting than the experiment's (other data, model, schedule or trainer), or a "
+    "number that the paper itself contradicts.",
     "A row is cannot tell where that or nothing is said of half of its printed numbers or more; else reproduced "
     "where all numbers that can be told are, trend only where more than half of them are that or reproduced, and "
     "not reproduced otherwise.",

@@ -102,6 +102,8 @@ class PaperTable:
             the median of the paper's gains over the reference row if None.
         scale: what our metric is multiplied by to be in the paper's unit.
         missing: the paper's rows that cannot be run yet -> the reason.
+        contradicted: the paper's row -> its column -> where the paper says otherwise of the same setting: a number
+            that cannot be told reproduced or not.
         caption: one sentence about the table.
         trial: the ``scale`` that makes a trial of the experiment; for the page of all tables.
     """
@@ -130,6 +132,7 @@ class PaperTable:
     tolerance: float | None = None
     scale: float = 1.0
     missing: Mapping[str, str] = field(default_factory=dict)
+    contradicted: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     caption: str = ""
     trial: str = "smoke"
 
@@ -160,7 +163,7 @@ def joined_reports(reports: Sequence[Mapping[str, Any]]) -> PaperTable:
 
     Raises:
         DataError: an entry is of another kind, ``columns`` is a text other than ``cycles``, or ``split``, ``metrics``,
-            ``cost`` or ``overlap`` has other entries than its own.
+            ``contradicted``, ``cost`` or ``overlap`` has other entries than its own.
     """
     joined: dict[str, Any] = {}
     for report in reports:
@@ -183,7 +186,12 @@ def joined_reports(reports: Sequence[Mapping[str, Any]]) -> PaperTable:
             read_metric_rows(report.get("metric_rows")),
         )
         joined["figures"], joined["draws"] = _figures(report.get("figures")), _draws(report.get("draws"))
-        joined["metrics"] = {**joined.get("metrics", {}), **_metrics(report.get("metrics"))}
+        joined["metrics"] = {
+            **joined.get("metrics", {}),
+            **_nested(report, "metrics", "metrics to columns (data set or cycle: column)"),
+        }
+        told = _nested(report, "contradicted", "the paper's rows to columns (column: why)")
+        joined["contradicted"] = {**joined.get("contradicted", {}), **told}
         joined["cost"], joined["overlap"] = _cost(report.get("cost")), _overlap(report.get("overlap"))
         unprinted = [*joined.get("unprinted", ()), *(str(row) for row in report.get("unprinted") or ())]
         joined["unprinted"] = tuple(dict.fromkeys(unprinted))
@@ -245,10 +253,11 @@ def _draws(given: Any) -> tuple[str, ...]:
     raise DataError(f"report.draws must be a list of the paper's figures, got {given!r}")
 
 
-def _metrics(given: Any) -> dict[str, dict[str, str]]:
+def _nested(report: Mapping[str, Any], key: str, what: str) -> dict[str, dict[str, str]]:
+    given = report.get(key)
     named = {} if given is None else given
     if not isinstance(named, Mapping) or not all(isinstance(columns, Mapping) for columns in named.values()):
-        raise DataError(f"report.metrics must map metrics to columns (data set or cycle: column), got {given!r}")
+        raise DataError(f"report.{key} must map {what}, got {given!r}")
     return {str(name): {str(k): str(v) for k, v in columns.items()} for name, columns in named.items()}
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
 
+from alpl.machine.cells import cell
 from alpl.report.read.aggregate import Point, Variant, primary_metric, seconds
 from alpl.report.read.partial import seeds_text
 
@@ -18,7 +18,6 @@ SHARES = ("test/accuracy", "test/map")
 LOW = ("test/loss", "l1_score")
 """Metrics that begin like this are the better the lower they are."""
 EMPTY = "—"
-_NUMBER = re.compile(r"[-+]?\d[\d.,]*(e[-+]?\d+)?( ± \d[\d.,]*)?( ?%)?")  # with a sign and a deviation, maybe
 
 
 @final
@@ -153,17 +152,6 @@ def csv_text(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     writer.writerow(header)
     writer.writerows([cell(value) for value in line] for line in lines)
     return stream.getvalue()
-
-
-def cell(value: object) -> object:
-    """Put an apostrophe before a text that a spreadsheet would take for a formula; numbers stay.
-
-    >>> cell("=HYPERLINK(1)"), cell("-1.5"), cell("- 1.50 ± 0.2"), cell(-1.5)
-    ("'=HYPERLINK(1)", '-1.5', "'- 1.50 ± 0.2", -1.5)
-    """
-    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return value
-    return value if _NUMBER.fullmatch(value) else f"'{value}"
 
 
 def _title(table: WideTable) -> str:

@@ -107,3 +107,23 @@ def test_how_fast_images_went_through_is_the_mean_over_fits_and_seeds(tmp_path):
     speed = ("fit_images_per_second", "predict_images_per_second", "waiting", "gpu_bytes")
     assert [lines[0][name] for name in speed] == ["250", "1000", "0.5", "2147483648"]
     assert [lines[1][name] for name in speed] == [""] * 4
+
+
+def test_what_a_person_did_by_hand(tmp_path):
+    """Per query 6 classes or boxes in all; of the second one an answer does not say how long it took."""
+    folder = make_run(tmp_path, "t", "entropy", num_cycles=3, done=3)
+    lines = ["cycle,num_labeled,test/accuracy", "0,10,0.5", "1,16,0.6", "2,22,0.7"]
+    write_text(folder / "metrics.csv", "\n".join(lines) + "\n")
+    asked = [{"cycle": 0, "made": 4, "accepted": 2, "person_seconds": 30.0}]
+    asked += [{"cycle": 1, "made": 1, "accepted": 5, "person_seconds": None}]
+    entries = [{"cycle": cycle, "stage": "test", "seconds": 1.0} for cycle in range(3)]
+    entries += [{"stage": "annotate", "seconds": 0.1} | each for each in asked]
+    write_text(folder / "journal.jsonl", "".join(json.dumps(entry) + "\n" for entry in entries))
+    tables = cost_tables(wide_tables(group(find_runs([tmp_path]))))
+    first, second, third = tables[0].lines["entropy"]
+    assert tables[0].has_labor and (first.made, first.accepted, first.person_seconds) == (None, None, None)
+    assert (second.made, second.accepted, second.person_seconds) == (4, 2, 30)
+    assert (third.made, third.accepted, third.person_seconds) == (5, 7, None)
+    rows = list(csv.DictReader(io.StringIO(cost_csv(tables))))
+    assert [row["made_a_point"] for row in rows] == ["", "0.4", "0.25"]  # 10 and 20 points of accuracy were gained
+    assert [row["person_seconds_a_point"] for row in rows] == ["", "3", ""]

@@ -52,6 +52,15 @@ def test_a_number_within_the_interval_is_reproduced(tmp_path):
     assert lines["random"].verdict.word == "reproduced" and lines["pl"].verdict.word == "trend only"
 
 
+def test_what_the_paper_contradicts_cannot_be_told(tmp_path):
+    printed = {(row, c): ours(row.lower(), c) for row in ("Random", "PL") for c in range(3)}
+    make(tmp_path, printed, report={"contradicted": {"PL": {"cycle_1": "Table 9 prints 12.0"}}})
+    _, lines = judged(tmp_path)
+    assert words(lines["random"]) == ["reproduced"] * 3
+    assert words(lines["pl"]) == ["reproduced", "cannot tell", "reproduced"]
+    assert lines["pl"].cells[1].verdict.reason == "the paper contradicts itself: Table 9 prints 12.0"
+
+
 def test_an_interval_as_wide_as_the_papers_gains_tells_nothing(tmp_path):
     printed = {("Random", 0): ours("random", 0), ("PL", 0): ours("random", 0) + 2.4}
     make(tmp_path, printed)
