@@ -117,10 +117,12 @@ def test_a_row_of_each_paper_runs_as_a_trial(tmp_path: Path, experiment: str) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "experiment", [name for name in TABLES if not name.startswith(("elezi/", "almdn/")) and name not in ALIKE]
+    "experiment",
+    [name for name in TABLES if not name.startswith(("elezi/", "almdn/", "claims/")) and name not in ALIKE],
 )
 def test_every_experiment_runs_as_a_trial(tmp_path: Path, experiment: str) -> None:
-    """All but those that are alike, and those whose rows test_elezi.py, test_almdn.py, test_almdn_protocol.py run."""
+    """All but those that are alike, and those whose rows test_elezi.py, test_almdn.py, test_almdn_protocol.py,
+    test_claims.py run."""
     runs_as_a_trial(tmp_path, experiment, trial_of(experiment))
 
 

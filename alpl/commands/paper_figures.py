@@ -39,9 +39,14 @@ class FigureStatus:
 
 
 def figure_names(folder: Path = EXPERIMENTS) -> list[str]:
-    """Name the experiments that draw figures of a paper, or have no printed table, ``<paper>/<experiment>``."""
+    """Name the experiments that draw figures of a paper, or have no printed table, ``<paper>/<experiment>``.
+
+    Those of claims are neither.
+    """
     names = (str(path.relative_to(folder).with_suffix("")) for path in folder.glob("*/*.yaml"))
-    return sorted(name for name in names if _draws(folder, name) or not _has_table(folder, name))
+    return sorted(
+        name for name in names if _draws(folder, name) or not (_has_table(folder, name) or _claims(folder, name))
+    )
 
 
 def figure_status(name: str, folder: Path = EXPERIMENTS) -> FigureStatus:
@@ -79,6 +84,10 @@ def figures_section(figures: Sequence[FigureStatus]) -> list[str]:
 
 def _draws(folder: Path, name: str) -> bool:
     return bool(report_of(_node(folder, name), folder / f"{name}.yaml").draws)
+
+
+def _claims(folder: Path, name: str) -> bool:
+    return bool(report_of(_node(folder, name), folder / f"{name}.yaml").claims)
 
 
 def _has_table(folder: Path, name: str) -> bool:

@@ -23,12 +23,14 @@ from alpl.report.drawn.pseudo_labels import pseudo_points
 from alpl.report.judged.acquisitions import AcquisitionTable
 from alpl.report.judged.best import RULE as BOLD
 from alpl.report.judged.best import is_best
+from alpl.report.judged.claims import JudgedClaim
 from alpl.report.judged.comparison import Comparison
 from alpl.report.judged.cost import CostTable
 from alpl.report.judged.network_cost import NetworkCosts
 from alpl.report.judged.result import results
 from alpl.report.judged.verdict import RULE
 from alpl.report.page.acquisition_text import EXPLANATION, acquisition_title, head_of, shown
+from alpl.report.page.claims_text import claims_sheet
 from alpl.report.page.network_cost_text import cost_sheet
 from alpl.report.page.sheets import Sheet
 from alpl.report.read.aggregate import STAGES, Variant, seconds
@@ -52,6 +54,7 @@ class Contents:
         caption: what the experiment says about itself; may be empty.
         paper: ours beside the paper's; may be empty.
         acquisitions: rows told against a reference row; may be empty.
+        claims: of the experiment, judged; may be empty.
         classes: one for each data set whose runs tell their classes.
         galleries: queried images; may be empty.
         costs: one for each data set with a finished cycle.
@@ -67,6 +70,7 @@ class Contents:
     caption: str
     paper: Sequence[Comparison]
     acquisitions: Sequence[AcquisitionTable]
+    claims: Sequence[JudgedClaim]
     classes: Sequence[ClassTable]
     galleries: Sequence[GalleryPart]
     costs: Sequence[CostTable]
@@ -117,6 +121,7 @@ def render(table: str, contents: Contents, out: Path) -> str:
         seconds=[(variant, _seconds_per_cycle(variant, stages)) for variant in variants if not variant.is_derived],
         environment=_environment(runs),
         measured=contents.measured,
+        claims=claims_sheet(contents.claims) if contents.claims else None,
         networks=[cost_sheet(one) for one in contents.network_costs],
         verdict_rule=RULE,
         acquisitions=[(one.data, acquisition_title(one), head_of(one), shown(one)) for one in contents.acquisitions],

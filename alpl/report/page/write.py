@@ -18,12 +18,14 @@ from alpl.report.drawn.pseudo_labels import pseudo_csv, pseudo_points
 from alpl.report.drawn.style import MOST_ROWS, line_styles
 from alpl.report.judged.acquisitions import acquisition_tables
 from alpl.report.judged.beside import compare
+from alpl.report.judged.claims import judged_claims
 from alpl.report.judged.comparison import Comparison, paper_csv
 from alpl.report.judged.cost import cost_csv, cost_tables
 from alpl.report.judged.derived import derived_tables
 from alpl.report.judged.judging import with_verdicts
 from alpl.report.judged.network_cost import network_cost_csv, network_costs
 from alpl.report.page.acquisition_text import acquisition_csv, acquisition_markdown
+from alpl.report.page.claims_text import claims_csv, claims_sheet
 from alpl.report.page.measured_text import measured_sheet
 from alpl.report.page.network_cost_text import cost_sheet
 from alpl.report.page.page import Contents, render
@@ -88,6 +90,7 @@ def write_report(table: str, runs: Sequence[RunResult], out: Path, experiments: 
         caption=about.caption,
         paper=comparisons,
         acquisitions=acquisitions,
+        claims=judged_claims(about.claims, lines, about.metric),
         classes=classes,
         galleries=parts,
         costs=costs,
@@ -128,6 +131,7 @@ def _texts(contents: Contents, variants: Sequence[Variant], overlaps: Sequence[O
     tables, partial = contents.tables, contents.partial
     sheets = [wide_sheet(one) for one in tables] + [paper_sheet(one) for one in contents.paper]
     sheets += [cost_sheet(one) for one in contents.network_costs]
+    sheets += [claims_sheet(contents.claims)] if contents.claims else []
     sheets += [contents.measured] if contents.measured else []
     lacking = ["## What the sweep lacks\n\n" + "".join(f"- {sentence}\n" for sentence in partial)] if partial else []
     texts = {
@@ -141,6 +145,8 @@ def _texts(contents: Contents, variants: Sequence[Variant], overlaps: Sequence[O
         texts["comparison.md"] = acquisition_markdown(contents.acquisitions)
     if contents.paper:
         texts["paper.csv"] = paper_csv(contents.paper)
+    if contents.claims:
+        texts["claims.csv"] = claims_csv(contents.claims)
     if contents.costs:
         texts["cost.csv"] = cost_csv(contents.costs)
     if contents.network_costs:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, final
 
 from alpl.errors import DataError
+from alpl.report.read.claims import Claim, read_claims
 from alpl.report.read.cycles import LAST, check_cycle
 from alpl.report.read.measures import Measure, read_measures
 from alpl.report.read.metric_rows import MetricRow, read_metric_rows
@@ -89,6 +90,7 @@ class PaperTable:
             ``cycles`` in a table by cycle.
         derived: further columns that are made of the metric.
         metric_rows: further rows that are another metric of a row's runs.
+        claims: that a row is better than another, judged over seeds.
         figures: what the report draws, see :mod:`alpl.report.drawn.declared`; the default set if None.
         draws: the paper's figures that ours are of; for the page of all tables.
         cost: where the paper prints parameters and forward seconds; the costs of our networks are shown without, too.
@@ -121,6 +123,7 @@ class PaperTable:
     metrics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     derived: tuple[Measure, ...] = ()
     metric_rows: Mapping[str, MetricRow] = field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
     figures: tuple[Any, ...] | None = None
     draws: tuple[str, ...] = ()
     cost: PrintedCost | None = None
@@ -185,6 +188,7 @@ def joined_reports(reports: Sequence[Mapping[str, Any]]) -> PaperTable:
             read_measures(report.get("derived")),
             read_metric_rows(report.get("metric_rows")),
         )
+        joined["claims"] = read_claims(report.get("claims"))
         joined["figures"], joined["draws"] = _figures(report.get("figures")), _draws(report.get("draws"))
         joined["metrics"] = {
             **joined.get("metrics", {}),
