@@ -33,22 +33,28 @@ def _run(options: argparse.Namespace) -> None:
     quiet_libraries()
     acquisition = acquisition_of(options.acquisition, options.settings)
     try:
-        query, number, unlabeled = (_of_arrays if options.run is None else _of_run)(options, acquisition)
+        query, names, unlabeled = (_of_arrays if options.run is None else _of_run)(options, acquisition)
     except (ConfigError, DataError):
         raise
     except ValueError as error:  # what the acquisition does not take of the arrays
         raise ConfigError(str(error)) from error
-    _write(options.out, query, _names(options, number))
+    _write(options.out, query, names)
     print(f"{len(query.index)} of {unlabeled} unlabeled images, in order: {options.out}", file=sys.stderr)
 
 
-def _of_arrays(options: argparse.Namespace, acquisition: Any) -> tuple[Query, int, int]:
-    """The query, N and U."""
+def _of_arrays(options: argparse.Namespace, acquisition: Any) -> tuple[Query, list[str] | None, int]:
+    """The query, names where there are some, and U."""
+    import numpy as np
+
     from alpl.querying import files, select
+    from alpl.querying.arrays import ARGUMENTS
     from alpl.querying.select import images_with
 
+    _check_read(options)
     arrays: dict[str, Any] = {
-        name: files.read_numbers(path) for name in _ARRAYS if (path := getattr(options, name)) is not None
+        name: files.read_numbers(path, ARGUMENTS[name].kind)
+        for name in _ARRAYS
+        if (path := getattr(options, name)) is not None
     }
     if options.images is not None:
         arrays["features"] = _image_features(options)
@@ -56,7 +62,11 @@ def _of_arrays(options: argparse.Namespace, acquisition: Any) -> tuple[Query, in
         arrays |= files.read_detections(options.detections)
     labeled, excluded = files.read_labeled(options.labeled)
     if options.excluded is not None:
-        excluded = files.read_whole_numbers(options.excluded)
+        more = files.read_whole_numbers(options.excluded)
+        excluded = np.concatenate([more, excluded[~np.isin(excluded, more)]]) if len(excluded) else more
+    arrays = _one_dimensional(arrays)
+    number = images_with(arrays, options.num_images)
+    names = _names(options, number)  # before the choice, which may take hours
     labels = None if options.labels is None else files.read_whole_numbers(options.labels)
     query = select(
         acquisition,
@@ -65,12 +75,11 @@ def _of_arrays(options: argparse.Namespace, acquisition: Any) -> tuple[Query, in
         labels=labels,
         excluded=excluded,
         num_images=options.num_images,
-        form=options.form,
+        form=options.form or "softmax",
         seed=options.seed,
-        **_one_dimensional(arrays),
+        **arrays,
     )
-    number = images_with(arrays, options.num_images)
-    return query, number, number - len(labeled) - len(excluded)
+    return query, names, number - len(labeled) - len(excluded)
 
 
 def _image_features(options: argparse.Namespace) -> Any:
@@ -80,7 +89,7 @@ def _image_features(options: argparse.Namespace) -> Any:
 
     if options.features is not None or options.model is None:
         raise ConfigError("--images must come with --model and without --features")
-    weights = None if options.weights == "none" else options.weights
+    weights = None if options.weights == "none" else options.weights or "DEFAULT"
     found = image_features(_image_files(options), *make_backbone(options.model, weights)).numpy()
     if options.save_features is not None:
         write_array(options.save_features, found)
@@ -93,30 +102,49 @@ def _image_files(options: argparse.Namespace) -> list[Path]:
     return image_files(options.images)
 
 
-def _of_run(options: argparse.Namespace, acquisition: Any) -> tuple[Query, int, int]:
-    """The query, N and U."""
-    from alpl.querying.kept import select_from_run
+def _of_run(options: argparse.Namespace, acquisition: Any) -> tuple[Query, list[str] | None, int]:
+    """The query, names where there are some, and U."""
+    from alpl.querying.kept import pool_of_run, select_from_run
 
-    brought = (*_ARRAYS, "images", "detections", "labeled", "labels", "excluded")
-    others = [name for name in brought if getattr(options, name)]
+    brought = (*_ARRAYS, "images", "detections", "labeled", "labels", "excluded", "form", "num_images")
+    others = [name for name in brought if getattr(options, name) is not None]
     if others:
         raise ConfigError(
             f"--run brings predictions and pool of its own, got --{others[0].replace('_', '-')} beside it"
         )
+    _check_read(options)
+    names = None
+    if options.names is not None:
+        names = _names(options, pool_of_run(options.run, options.cycle).num_images)
     query, pool = select_from_run(
         acquisition, _amount(options.budget), options.run, cycle=options.cycle, seed=options.seed
     )
-    return query, pool.num_images, len(pool.unlabeled)
+    return query, names, len(pool.unlabeled)
 
 
 def _one_dimensional(arrays: dict[str, Any]) -> dict[str, Any]:
-    """A CSV or Parquet of one column is a vector where one is expected."""
+    """A file of one column or one row is a vector where one is expected; other shapes are left to be refused."""
     from alpl.querying.arrays import ARGUMENTS
 
+    vectors = {name for name, argument in ARGUMENTS.items() if len(argument.axes.split()) == 1}
     return {
-        name: value[:, 0] if name != "row" and len(ARGUMENTS[name].axes.split()) == 1 and value.ndim == 2 else value
+        name: value.ravel() if name in vectors and value.ndim == 2 and 1 in value.shape else value
         for name, value in arrays.items()
     }
+
+
+def _check_read(options: argparse.Namespace) -> None:
+    """Refuse an option that says something of another one which is not there."""
+    for names, other in (
+        (("model", "weights", "save_features"), "images"),
+        (("labels",), "labeled"),
+        (("cycle",), "run"),
+    ):
+        if getattr(options, other) is not None:
+            continue
+        if found := [name for name in names if getattr(options, name) is not None]:
+            value = getattr(options, found[0])
+            raise ConfigError(f"--{found[0].replace('_', '-')} must come with --{other}, got {value} without it")
 
 
 def _amount(text: str) -> int | float | str:
@@ -163,7 +191,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("settings", nargs="*", metavar="KEY=VALUE", help="of the acquisition: metric=cosine")
-    add("--acquisition", required=True, metavar="NAME", help="as of `alpl acquisition=NAME`, or a class of your own")
+    add(
+        "--acquisition",
+        required=True,
+        metavar="NAME",
+        help="as of `alpl acquisition=NAME`, or a class of your own (PYTHONPATH=. where its file lies here)",
+    )
     add("--budget", required=True, metavar="B", help="images to choose: 100, 0.05 or 5%% of those that take part")
     for name, what in (
         ("features", "[N F] of images"),
@@ -187,13 +220,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", metavar="NAME", help="of torchvision's (resnet50) or timm's (timm/vit_small_patch14_dinov2.lvd142m)")
     add(
         *("--weights",),
-        default="DEFAULT",
         metavar="W",
         help="of that network: DEFAULT (the default) or another name of torchvision's, fetched where they are not "
         "cached; a file with a state dict; none",
     )
     add("--save-features", type=Path, metavar="FILE", help="keep them (.npy), for --features the next time")
-    add("--form", default="softmax", metavar="FORM", help="of probabilities: softmax (default), background, sigmoid")
+    add("--form", metavar="FORM", help="of probabilities: softmax (default), background, sigmoid")
     add("--labeled", type=Path, metavar="FILE", help="rows of labeled images, one a line, or a pool.csv of a run")
     add("--labels", type=Path, metavar="FILE", help="their classes, one a line, in the same order")
     add("--excluded", type=Path, metavar="FILE", help="rows of images that take no part, one a line")

@@ -12,6 +12,7 @@ from hydra._internal.config_repository import CachingConfigRepository, IConfigRe
 from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.plugins.config_source import ConfigResult
+from hydra.version import VersionBase
 
 from alpl.config.compose import CONF, register_experiments
 
@@ -26,6 +27,18 @@ def composing() -> Iterator[Hydra]:
     Hydra parses every file anew for every config, which is a third of the time that one takes.
     """
     register_experiments()
+    outer, base = GlobalHydra.instance().hydra, VersionBase.instance().getbase()
+    GlobalHydra.instance().clear()  # a program that calls alpl.select may be one of Hydra's
+    try:
+        with _initialized() as hydra:
+            yield hydra
+    finally:
+        GlobalHydra.instance().hydra = outer
+        VersionBase.instance().version_base = base
+
+
+@contextmanager
+def _initialized() -> Iterator[Hydra]:
     with initialize_config_dir(str(CONF), job_name="alpl", version_base="1.3"):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None

@@ -112,6 +112,8 @@ def _from_numpy(name: str, value: Any) -> Tensor:
     array = np.asarray(value)
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
+    if any(stride < 0 for stride in array.strides):  # of a reversed view, which torch does not take
+        array = array.copy()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it cannot be written to: nothing is

@@ -91,13 +91,20 @@ def make_context(
     return Context(pool, budget, seed, unlabeled=unlabeled, labeled=labeled, **own)
 
 
-def check_all_there(acquisition: AbstractAcquisition, predictions: Predictions, own: Mapping[str, Any]) -> None:
+def check_all_there(
+    acquisition: AbstractAcquisition,
+    predictions: Predictions,
+    own: Mapping[str, Any],
+    *,
+    absent: str = "which is not given",
+) -> None:
     """Make sure that what the acquisition needs is there.
 
     Args:
         acquisition: asks for it.
         predictions: of images.
         own: what the context holds beside them, by the names of the fields.
+        absent: what to say of those that are missing.
 
     Raises:
         ConfigError: names the arguments that are missing.
@@ -113,7 +120,7 @@ def check_all_there(acquisition: AbstractAcquisition, predictions: Predictions, 
         shape = "L" if name == "labels" else ARGUMENTS[name].axes
         missing.append(f"{name} [{shape}]")
     if missing:
-        raise ConfigError(f"{type(acquisition).__name__} needs {', '.join(dict.fromkeys(missing))}, which is not given")
+        raise ConfigError(f"{type(acquisition).__name__} needs {', '.join(dict.fromkeys(missing))}, {absent}")
 
 
 def _of(predictions: Predictions, images: Tensor) -> Predictions:

@@ -9,17 +9,18 @@ import numpy as np
 from alpl.errors import ConfigError, DataError
 from alpl.machine.files import read_array, reading
 from alpl.pool import EXCLUDED, Pool
-from alpl.querying.arrays import ARGUMENTS
+from alpl.querying.arrays import ARGUMENTS, Kind
 
 READABLE = (".npy", ".csv", ".parquet")
 
 
-def read_numbers(path: Path) -> np.ndarray:
+def read_numbers(path: Path, kind: Kind = "float") -> np.ndarray:
     """Read an array of numbers.
 
     Args:
         path: ``.npy``, memory-mapped; ``.csv``, a row a line, without a header; or ``.parquet``, where pyarrow is
             installed: its columns side by side.
+        kind: of its numbers; a ``.csv`` does not tell it, and is ``Long`` where that is asked for and all are whole.
 
     Raises:
         ConfigError: it is no such file, or pyarrow is missing.
@@ -31,7 +32,9 @@ def read_numbers(path: Path) -> np.ndarray:
         return read_array(path, memory_map=True)
     if path.suffix == ".csv":
         with reading(path, "numbers, a row a line, separated by commas"):
-            return np.loadtxt(path, delimiter=",", ndmin=2)
+            array = np.loadtxt(path, delimiter=",", ndmin=2)
+        is_whole = bool((np.isfinite(array) & (array == np.rint(array))).all())
+        return array.astype(np.int64) if kind == "long" and is_whole else array
     return _read_parquet(path)
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import torch
 import torchvision
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from alpl.errors import ConfigError, DataError
@@ -28,10 +28,16 @@ _TIMM = "timm/"
 def image_files(folder: Path) -> list[Path]:
     """Name the images below a folder, by their names, in alphabetical order.
 
+    Not the ``._`` files that macOS puts beside them.
+
     Raises:
         DataError: there are none.
     """
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith("._") and path.is_file()
+    )
     if not found:
         raise DataError(f"{folder} must be a folder with images ({', '.join(sorted(SUFFIXES))}), there are none")
     return found
@@ -92,7 +98,7 @@ def image_features(
 
 def _prepared(path: Path, preprocess: Preprocess) -> Tensor:
     with reading(path, "an image"), Image.open(path) as image:
-        return preprocess(image.convert("RGB"))
+        return preprocess(ImageOps.exif_transpose(image).convert("RGB"))  # as a viewer turns it
 
 
 def _timm_preprocess(network: nn.Module) -> Preprocess:

@@ -33,7 +33,7 @@ def select_from_run(
 
     Raises:
         ConfigError: it needs what these predictions do not hold, or the budget exceeds the unlabeled images.
-        DataError: there are no predictions.
+        DataError: there is no such run, or there are no predictions.
     """
     files = _files(run, cycle)
     pool = Pool.load(files.pool)
@@ -45,7 +45,7 @@ def select_from_run(
     }
     if Need.LABELED in acquisition.needs and "labeled" not in found:
         raise ConfigError(f"{type(acquisition).__name__} needs predictions of labeled images, {run} kept none")
-    check_all_there(acquisition, found["unlabeled"], {})
+    check_all_there(acquisition, found["unlabeled"], {}, absent="the run kept none; its acquisition did not need them")
     labeled = found["labeled"] if Need.LABELED in acquisition.needs else None
     with undisturbed():
         query = acquisition.select(Context(pool, images, seed, unlabeled=found["unlabeled"], labeled=labeled))
@@ -53,11 +53,22 @@ def select_from_run(
     return query, pool
 
 
+def pool_of_run(run: Path, cycle: int | None = None) -> Pool:
+    """Load the pool that :func:`select_from_run` chooses from.
+
+    Raises:
+        DataError: there are no predictions, or it cannot be read.
+    """
+    return Pool.load(_files(run, cycle).pool)
+
+
 def _files(run: Path, cycle: int | None) -> CycleFiles:
+    if not run.is_dir():  # which RunFolder would create
+        raise DataError(f"run must be the folder of a run, there is none at {run}")
     folder = RunFolder(run)
-    places = sorted(run.glob("cycle_*/predictions/unlabeled")) if cycle is None else []
-    number = int(places[-1].parents[1].name.removeprefix("cycle_")) if places else cycle or 0
-    files = folder.cycle(number)
+    places = run.glob("cycle_*/predictions/unlabeled") if cycle is None else ()
+    numbers = [name for place in places if (name := place.parents[1].name.removeprefix("cycle_")).isdecimal()]
+    files = folder.cycle(max(map(int, numbers), default=cycle or 0))
     if not files.predictions("unlabeled").exists():
         raise DataError(f"{files.predictions('unlabeled')} is not there: keep_predictions=true keeps what a query saw")
     return files

@@ -44,7 +44,7 @@ def batch_bald(
         ``Long[b]`` picks in order, and ``Float64[b]`` what each added to the mutual information.
 
     Raises:
-        ValueError: shapes do not fit, or an argument is out of range.
+        ValueError: shapes do not fit, an argument is out of range, or the views hold what is no probability.
     """
     if views.ndim != 3:
         raise ValueError(f"views must be Float[V U C], got shape {list(views.shape)}")
@@ -57,11 +57,15 @@ def batch_bald(
     conditional = -torch.xlogy(probs, probs).sum(2).mean(0)
     outcomes = _Outcomes(probs, generator, num_outcomes, memory_limit)
     is_free = torch.ones(number, dtype=torch.bool)
-    picks, gains, before = [], [], 0.0
+    picks: list[int] = []
+    gains: list[float] = []
+    before = 0.0
     for _ in range(budget):
         joint = outcomes.joint_entropies(is_free.nonzero().flatten())
         value = torch.full((number,), -torch.inf, dtype=torch.float64)
         value[is_free] = joint - conditional[is_free]
+        if bool(value.isnan().any()):
+            raise ValueError(f"views must be finite and >= 0, got a mutual information of NaN at pick {len(picks)}")
         pick = int(value.round(decimals=_DECIMALS).argmax())
         total = float(joint[int(is_free[:pick].sum())])
         picks.append(pick)
@@ -81,7 +85,8 @@ class _Outcomes:
 
     def __init__(self, probs: Tensor, generator: Generator, most: int, memory_limit: int) -> None:
         self._probs, self._generator, self._most, self._memory_limit = probs, generator, most, memory_limit
-        self._given = torch.ones(1, len(probs), dtype=torch.float64)  # [M V]: p(outcome | view)
+        self._given = torch.ones(1, len(probs), dtype=torch.float64)  # [M V]: p(outcome | view), but for the scale
+        self._log_scale = torch.zeros(1, dtype=torch.float64)  # [M]; 0 of exact outcomes, which are few labels'
         self._picks: list[int] = []
         self._is_exact = True
 
@@ -94,13 +99,14 @@ class _Outcomes:
         for rows in candidates.split(size):
             block = self._probs[:, rows].reshape(num_views, -1)
             joint = (self._given @ block / num_views).reshape(len(self._given), len(rows), classes)
-            found.append(-(torch.xlogy(joint, joint).sum(2) * weights[:, None]).sum(0))
+            logs = torch.xlogy(joint, joint).sum(2) + joint.sum(2) * self._log_scale[:, None]
+            found.append(-(logs * weights[:, None]).sum(0))
         return torch.cat(found) if found else torch.empty(0, dtype=torch.float64)
 
     def entropy(self) -> float:
         """The entropy of the labels chosen, by the outcomes that are there."""
         joint = self._given.mean(1)
-        return -float((torch.xlogy(joint, joint) * self._weights()).sum())
+        return -float(((torch.xlogy(joint, joint) + joint * self._log_scale) * self._weights()).sum())
 
     def add(self, pick: int) -> bool:
         """Choose a candidate; whether outcomes were drawn anew, which estimates the entropy anew."""
@@ -110,21 +116,32 @@ class _Outcomes:
             self._given = (self._given[:, None] * mine).flatten(0, 1)
             return False
         self._is_exact = False
-        self._given = self._drawn()
+        self._given, self._log_scale = self._drawn()
         return True
 
     def _weights(self) -> Tensor:
-        """``Float64[M]``: of the exact outcomes 1; of drawn ones the inverse of how often each is expected."""
+        """``Float64[M]``: of the exact outcomes 1; of drawn ones the inverse of how often each is expected.
+
+        The scales cancel against those of what is weighted.
+        """
         if self._is_exact:
             return torch.ones(len(self._given), dtype=torch.float64)
         return 1 / (len(self._given) * self._given.mean(1))
 
-    def _drawn(self) -> Tensor:
-        """``Float64[M V]``: outcomes of all picks, each of a view drawn uniformly."""
+    def _drawn(self) -> tuple[Tensor, Tensor]:
+        """``Float64[M V]``: outcomes of all picks, each of a view drawn uniformly; ``Float64[M]``: logs of the scales.
+
+        The likeliest view of each outcome is scaled to 1 after each pick: p(outcome | view) of hundreds of labels is
+        less than what a number can hold. The view that an outcome is drawn of finds it possible, so no scale is 0.
+        """
         view = torch.randint(len(self._probs), (self._most,), generator=self._generator)
         given = torch.ones(self._most, len(self._probs), dtype=torch.float64)
+        log_scale = torch.zeros(self._most, dtype=torch.float64)
         for pick in self._picks:
             mine = self._probs[:, pick]
             race = torch.empty(self._most, mine.shape[1], dtype=torch.float64).exponential_(generator=self._generator)
             given *= mine[:, (race / mine[view]).argmin(1)].T
-        return given
+            top = given.amax(1, keepdim=True)
+            given /= top
+            log_scale += top[:, 0].log()
+        return given, log_scale

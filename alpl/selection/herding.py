@@ -80,7 +80,8 @@ def herding(
         picks.append(best)
         values.append(float(bounds[best]))
         coverage.add(best)
-        bounds[best], fresh[:] = -torch.inf, False
+        fresh[:] = False
+        bounds[picks], fresh[picks] = -torch.inf, True  # fresh: no group of stale bounds brings a pick back
     return torch.tensor(picks, dtype=torch.long), torch.tensor(values, dtype=torch.float64)
 
 

@@ -5,7 +5,9 @@ Axes: U candidates, L centers, F features, k clusters.
 
 from __future__ import annotations
 
+import functools
 import logging
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -153,7 +155,7 @@ def nearest_by_faiss(points: Tensor, centers: Tensor) -> Tensor:
     if points.device.type == "cuda":
         from faiss.contrib import torch_utils  # noqa: F401  faiss takes torch's tensors as they are
 
-        _, index = faiss.knn_gpu(faiss.StandardGpuResources(), points, centers, 1)
+        _, index = faiss.knn_gpu(_gpu_resources(), points, centers, 1)
         return index[:, 0]
     _, found = faiss.knn(points.numpy(), centers.numpy(), 1)
     return torch.from_numpy(found[:, 0])
@@ -161,7 +163,15 @@ def nearest_by_faiss(points: Tensor, centers: Tensor) -> Tensor:
 
 def faiss_runs_on(device: torch.device) -> bool:
     """Whether faiss is installed, with its GPU part where the device is one."""
-    return faiss is not None and (device.type == "cpu" or (device.type == "cuda" and hasattr(faiss, "knn_gpu")))
+    if faiss is None or device.type == "cpu":
+        return faiss is not None
+    return device.type == "cuda" and hasattr(faiss, "StandardGpuResources")  # knn_gpu is in faiss-cpu as well
+
+
+@functools.cache
+def _gpu_resources() -> Any:
+    """Of this process: each one reserves memory of the GPU."""
+    return faiss.StandardGpuResources()
 
 
 def _nearest_in_float32(points: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:

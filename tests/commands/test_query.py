@@ -13,7 +13,7 @@ from PIL import Image
 
 from alpl.acquisition import KCenter
 from alpl.commands.query import cli
-from alpl.querying import select
+from alpl.querying import images, kept, select
 
 FEATURES = np.random.default_rng(0).normal(size=(30, 5)).astype(np.float32)
 LABELED = [4, 11, 2]
@@ -66,6 +66,51 @@ def test_a_csv_and_a_pool_of_a_run(files: Path, capsys) -> None:
     printed = capsys.readouterr()
     assert sorted(map(int, printed.out.split())) == [row for row in range(30) if row not in (*LABELED, 9)]
     assert "26 of 26 unlabeled images" in printed.err
+
+
+def test_excluded_images_are_those_of_the_pool_and_of_the_file(files: Path, capsys) -> None:
+    (files / "pool.csv").write_text("# num_images=30 num_labeled=3\nindex,cycle\n4,0\n11,0\n2,1\n9,-2\n")
+    (files / "excluded.txt").write_text("5\n")
+    cli([*KCENTER[:3], "pool.csv", "--excluded", "excluded.txt", "--budget", "25", *KCENTER[-2:]])
+    printed = capsys.readouterr()
+    assert not {5, 9} & set(map(int, printed.out.split())) and "25 of 25 unlabeled images" in printed.err
+
+
+def test_whole_numbers_and_vectors_of_a_csv(files: Path, capsys) -> None:
+    posterior = np.random.default_rng(2).dirichlet(np.ones(3), 30)
+    np.save("posterior.npy", posterior)
+    expected = select("entropy_balanced", 4, posterior=posterior, labeled=LABELED, class_counts=[1, 2, 0])
+    common = ("--posterior", "posterior.npy", "--class-counts", "counts.csv", *KCENTER[2:-1], "entropy_balanced")
+    for text in ("1,2,0\n", "1\n2\n0\n"):
+        (files / "counts.csv").write_text(text)
+        cli(common)
+        assert [int(line) for line in capsys.readouterr().out.split()] == expected.index.tolist()
+    for text, message in (("1,2\n0,1\n", "Long[K], got shape [2, 2]"), ("1,0.5,0\n", "Long[K], got torch.float64")):
+        (files / "counts.csv").write_text(text)
+        assert f"class_counts must be {message}" in _refused(capsys, *common)
+
+
+def test_names_are_counted_before_the_choice(files: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alpl.querying.select", lambda *_, **__: pytest.fail("it chose"))
+    assert "labeled.txt must name 30 images" in _refused(capsys, *KCENTER, "--names", "labeled.txt")
+
+
+def test_the_last_cycle_is_by_number_and_a_run_that_is_not_there_is_not_made(files: Path, capsys) -> None:
+    for name in ("cycle_99", "cycle_100"):
+        (files / "run" / name / "predictions" / "unlabeled").mkdir(parents=True)
+    assert kept._files(files / "run", None).pool.parent.name == "cycle_100"
+    text = _refused(capsys, "--run", "typo", "--budget", "3", "--acquisition", "random")
+    assert "run must be the folder of a run, there is none at typo" in text and not (files / "typo").exists()
+
+
+def test_photos_as_they_are_held_and_no_resource_forks(tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6  # to be turned by 90 degrees
+    Image.new("RGB", (4, 3)).save(tmp_path / "photo.jpg", exif=turned)
+    (tmp_path / "._photo.jpg").write_text("of macOS")
+    assert images.image_files(tmp_path) == [tmp_path / "photo.jpg"]
+    seen = images._prepared(tmp_path / "photo.jpg", lambda image: torch.tensor(image.size))
+    assert seen.tolist() == [3, 4]
 
 
 def test_parquet_where_pyarrow_is(files: Path, capsys) -> None:
@@ -170,7 +215,7 @@ def test_another_choice_from_what_a_run_kept(files: Path, capsys) -> None:
     cli(["--run", str(folder), "--budget", str(len(queried)), "--acquisition", "kcenter"])
     assert [int(line) for line in capsys.readouterr().out.split()] == queried
     text = _refused(capsys, "--run", str(folder), "--budget", "3", "--acquisition", "bald")
-    assert "Bald needs views [V I C], which is not given" in text
+    assert "Bald needs views [V I C], the run kept none; its acquisition did not need them" in text
     text = _refused(capsys, "--run", str(folder), "--budget", "3", "--acquisition", "random", "--labels", "x")
     assert "--run brings predictions and pool of its own, got --labels beside it" in text
     text = _refused(capsys, "--run", str(folder), "--cycle", "7", "--budget", "3", "--acquisition", "random")
@@ -187,6 +232,10 @@ def test_another_choice_from_what_a_run_kept(files: Path, capsys) -> None:
         (("--features", "features.txt"), "an array must be a file that ends in one of .npy, .csv, .parquet"),
         (("--labeled", "features.npy"), "labeled must be Long[L]"),
         (("--names", "labeled.txt"), "labeled.txt must name 30 images, one a line, got 5"),
+        (("--save-features", "kept.npy"), "--save-features must come with --images, got kept.npy without it"),
+        (("--model", "resnet18"), "--model must come with --images, got resnet18 without it"),
+        (("--cycle", "0"), "--cycle must come with --run, got 0 without it"),
+        (("--run", ".", "--form", "sigmoid"), "--run brings predictions and pool of its own"),
         (("--budget", "many"), "budget must be an int (images)"),
         (("--acquisition", "entropy"), "Entropy needs posterior [I C], which is not given"),
     ],

@@ -3,9 +3,13 @@ import re
 import numpy as np
 import pytest
 import torch
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.version import VersionBase
 
 import alpl
 from alpl.acquisition import ClassBalanced, Context, Entropy, KCenter
+from alpl.config.compose import CONF
 from alpl.errors import ConfigError
 from alpl.pool import Pool
 from alpl.predictions import Form, Posterior, Predictions
@@ -71,6 +75,19 @@ def test_read_only_arrays_are_left_as_they_are():
     before = features.copy()
     alpl.select("kcenter", 3, features=features)
     assert np.array_equal(features, before)
+
+
+def test_reversed_arrays_are_read():
+    backwards = _features()[::-1]
+    expected = alpl.select("kcenter", 3, features=backwards.copy(), labeled=LABELED)
+    assert torch.equal(alpl.select("kcenter", 3, features=backwards, labeled=LABELED).index, expected.index)
+
+
+def test_within_a_program_of_hydra():
+    with initialize_config_dir(str(CONF), job_name="theirs", version_base="1.2"):
+        theirs = GlobalHydra.instance().hydra
+        assert len(alpl.select("kcenter", 3, features=_features()).index) == 3
+        assert GlobalHydra.instance().hydra is theirs and str(VersionBase.instance().getbase()) == "1.2"
 
 
 def test_ragged_detections_in_any_order_are_reduced_by_image():

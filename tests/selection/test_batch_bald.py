@@ -9,6 +9,7 @@ from alpl.acquisition import Bald, BatchBald
 from alpl.errors import ConfigError
 from alpl.predictions import Form
 from alpl.selection import batch_bald
+from alpl.selection.batch_bald import _Outcomes
 
 
 def _views(num_views, number, classes, seed=0):
@@ -61,6 +62,28 @@ def test_drawn_outcomes_estimate_the_same():
     assert sum(excess) / 60 == pytest.approx(0.0, abs=0.03)
 
 
+def test_outcomes_of_many_labels_are_rarer_than_a_number_can_hold():
+    views = torch.full((2, 121, 1000), 1e-3, dtype=torch.float64)
+    outcomes = _Outcomes(views, _draw(), 3, 2**20)
+    outcomes._picks = list(range(119))
+    assert outcomes.add(119)  # p(outcome | view) is 1e-360
+    assert outcomes.entropy() == pytest.approx(120 * math.log(1000))
+    assert float(outcomes.joint_entropies(torch.tensor([120]))[0]) == pytest.approx(121 * math.log(1000))
+
+
+def test_scales_change_nothing():
+    views = _views(4, 8, 3, seed=2).double()
+    outcomes = _Outcomes(views, _draw(), 50, 2**20)
+    for pick in range(5):
+        outcomes.add(pick)
+    plain = outcomes._given * outcomes._log_scale.exp()[:, None]
+    joint = torch.einsum("mv,vuc->muc", plain, views[:, 5:]) / 4
+    weights = 1 / (50 * plain.mean(1))
+    expected = -(torch.xlogy(joint, joint).sum(2) * weights[:, None]).sum(0)
+    assert torch.allclose(outcomes.joint_entropies(torch.arange(5, 8)), expected, rtol=1e-12)
+    assert outcomes.entropy() == pytest.approx(-float(plain.mean(1).log().mean()))
+
+
 def test_by_hand_a_copy_says_nothing_new_and_bald_does_not_see_it():
     # two views that disagree surely on images 0 and 1, copies of each other, and half on image 2
     views = torch.tensor([[[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [0.0, 1.0], [0.5, 0.5]]])
@@ -89,6 +112,7 @@ def test_what_cannot_be_is_refused():
     for views, budget, outcomes, message in (
         (torch.rand(3, 2), 1, 5, "views must be Float[V U C], got shape [3, 2]"),
         (_views(2, 3, 2), 4, 5, "budget must be in [0, 3] candidates, got 4"),
+        (torch.full((2, 3, 2), torch.nan), 1, 5, "views must be finite and >= 0, got a mutual information of NaN"),
         (_views(2, 3, 2), 1, 0, "num_outcomes must be >= 1, got 0"),
     ):
         with pytest.raises(ValueError, match=re.escape(message)):

@@ -71,6 +71,26 @@ def test_blocks_and_groups_choose_the_same():
     assert small[0].tolist() == large[0].tolist()
 
 
+@pytest.mark.sample(4)
+@pytest.mark.parametrize("seed", range(200))
+def test_equal_images_are_picked_once_each(seed):
+    # few distinct ones: most gains are 0, as are those of what is picked
+    random = torch.Generator().manual_seed(seed)
+    number, distinct = int(torch.randint(2, 13, (), generator=random)), int(torch.randint(1, 5, (), generator=random))
+    features = torch.randn(distinct, 3, generator=random)[torch.randint(distinct, (number,), generator=random)]
+    labeled = features[: seed % 3]
+    picks, gains = herding(features, labeled, number, sigma=0.5)
+    expected = reference(features, labeled, number, sigma=0.5)
+    assert sorted(picks.tolist()) == list(range(number))
+    assert gains.tolist() == pytest.approx(expected[1], abs=1e-9)
+
+
+def test_no_image_is_picked_twice_once_nothing_gains():
+    features = torch.eye(3)[torch.arange(20) % 3]
+    picks, _ = herding(features, torch.empty(0, 3), 15)
+    assert len(set(picks.tolist())) == 15
+
+
 def test_the_sigma_of_labeled_images():
     assert labeled_sigma(torch.tensor([[0.0], [3.0], [3.0], [4.0]]), normalize=False) == pytest.approx(1.0)
     assert labeled_sigma(torch.tensor([[1.0, 0.0], [0.0, 2.0]])) == pytest.approx(2**0.5)
