@@ -219,7 +219,10 @@ def cli(arguments: Sequence[str] | None = None) -> None:
         tasks = asked_by(folder)
         if not tasks.tasks:
             raise ConfigError(f"RUN must wait for answers, {folder.path} does not")
-        with AnnotationServer(folder, tasks, options.port, options.annotator) as server:
+        if not 0 <= options.port < 2**16:
+            raise ConfigError(f"--port must lie in [0, {2**16}), got {options.port}")
+        annotator = _user() if options.annotator is None else options.annotator
+        with AnnotationServer(folder, tasks, options.port, annotator) as server:
             print(
                 f"{len(tasks.tasks)} images: open {server.url}\nevery answer is kept at once; Ctrl-C ends", flush=True
             )
@@ -231,13 +234,21 @@ def cli(arguments: Sequence[str] | None = None) -> None:
                 print(f"{left} of {len(tasks.tasks)} images are left to answer")
 
 
+def _user() -> str:
+    """Give the user's name; empty where the system has none, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="alpl-annotate", description="Answer what a run asks about, in a browser on this machine."
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument("--port", type=int, default=0, help="of the page; by default any that is free")
-    parser.add_argument("--annotator", default=getpass.getuser(), help="who answers; by default the user's name")
+    parser.add_argument("--annotator", help="who answers; by default the user's name")
     return parser
 
 

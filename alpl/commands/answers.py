@@ -38,6 +38,8 @@ class Taken:
     def __str__(self) -> str:
         kept = f"{self.new} new answers" + (f", {self.replaced} replaced" if self.replaced else "")
         kept += f", {self.empty} of them say that there is no object" if self.empty else ""
+        if not self.asked:
+            return f"{kept}; the run asks about nothing"
         if self.left:
             return f"{kept}; {self.left} of {self.asked} images are left to answer"
         return f"{kept}; all {self.asked} images are answered: the same alpl command goes on"
@@ -103,6 +105,7 @@ def cli(arguments: Sequence[str] | None = None) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     folder = open_run(options.run)
+    _check_export(options.export)  # before anything is taken
     if options.files:
         asks_empty = options.empty == "asked"
 
@@ -119,6 +122,16 @@ def _run(options: argparse.Namespace) -> None:
     elif not options.files:
         tasks, given = asked_by(folder), read_answers(folder.answers)
         print(Taken(0, 0, sum(task.index not in given for task in tasks.tasks), len(tasks.tasks)))
+
+
+def _check_export(folder: Path | None) -> None:
+    """Make sure that nothing is replaced.
+
+    Raises:
+        ConfigError: it is a file, or a folder that holds something.
+    """
+    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"--export must be a new or an empty folder, got {folder}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,7 +8,8 @@ that is undone takes along; those to the query are kept with the cycle when all 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import final
 
@@ -18,6 +19,7 @@ from PIL import Image
 from alpl.acquisition.base import Query
 from alpl.cycle.parts import Parts
 from alpl.data.base import Picture
+from alpl.data.image_files import read_size
 from alpl.data.task import Task as Kind
 from alpl.errors import AnswersAwaited, ConfigError
 from alpl.exchange import Answer, Item, Task, Tasks, export, read_answers, write_answers
@@ -116,15 +118,18 @@ class Asking:
         shown = _Shown(seen, query.index, data.classes, oracle.least_score)
         index = query.index.tolist()
         pictures = [data.picture(each) for each in index]
-        names = _names(index, pictures)
+        answered = read_answers(self.folder.answers)
+        taken = {Path(answer.name).stem for each, answer in answered.items() if each not in set(index)}
+        names = _names(index, pictures, taken)
         sizes = data.image_sizes(query.index).tolist()
         tasks = []
         for rank, (each, utility) in enumerate(zip(index, query.utility.tolist(), strict=True)):
             picture = pictures[rank]
             file = picture.file or self._keep(cycle, names[rank], picture)
-            height, width = sizes[rank]
-            found = shown.of(each, has_boxes=data.task is Kind.DETECTION)
-            tasks.append(Task(each, names[rank], file, height, width, rank, utility, found))
+            height, width = _size_of(file) or sizes[rank]  # a person sees the file, not what the network is given
+            task = Task(each, names[rank], file, height, width, rank, utility, ())
+            found = [_visible(item, task) for item in shown.of(each, has_boxes=data.task is Kind.DETECTION)]
+            tasks.append(replace(task, predicted=tuple(item for item in found if item is not None)))
         kind = "boxes" if data.task is Kind.DETECTION else "classes"
         acquisition = type(self.parts.experiment.acquisition).__name__
         key = self.folder.path.name.rpartition("-")[2]
@@ -172,14 +177,39 @@ def waits_where(folder: RunFolder, cycle: int) -> str:
     )
 
 
-def _names(index: list[int], pictures: list[Picture]) -> list[str]:
-    """Give each image a name that is fit for files of any tool, and different from the others' without its suffix."""
+def _size_of(file: str) -> tuple[int, int] | None:
+    """Height and width of an image file as it is shown; None where it cannot be read."""
+    size = read_size(file, decode=False)
+    return None if isinstance(size, str) else size
+
+
+def _visible(item: Item, task: Task) -> Item | None:
+    """Clip what a model found to the image, as an answer must lie in it; None where nothing is left."""
+    if item.box is None:
+        return item
+    box = clipped(item.box, task)
+    return replace(item, box=box) if box[0] < box[2] and box[1] < box[3] else None
+
+
+def _names(index: list[int], pictures: list[Picture], taken: Set[str]) -> list[str]:
+    """Give each image a name that is fit for files of any tool, and different from the others' without its suffix.
+
+    Args:
+        index: dataset indices.
+        pictures: of these.
+        taken: names, without suffix, of images that were asked about in earlier cycles: their files may come again.
+    """
     bare = [Path(picture.name).name for picture in pictures]
     stems = [Path(name).stem for name in bare]
     names = []
     for each, name, stem in zip(index, bare, stems, strict=True):
         is_fit = name.isprintable() and name.strip() == name and len(name.encode(errors="replace")) <= 200
-        is_fit = is_fit and _SUFFIXES.fullmatch(Path(name).suffix) is not None and stems.count(stem) == 1
+        is_fit = (
+            is_fit
+            and _SUFFIXES.fullmatch(Path(name).suffix) is not None
+            and stems.count(stem) == 1
+            and stem not in taken
+        )
         names.append(name if is_fit else f"image_{each:09d}{_suffix(name)}")
     return names
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,10 +36,13 @@ def images_below(folder: Path) -> list[Path]:
     """List the image files of a folder and all below it, sorted; hidden ones are none.
 
     Raises:
-        DataError: there is no such folder.
+        DataError: there is no such folder, or a folder below it is a link, which is not followed.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder of images")
+    for place, folders, _ in os.walk(folder):
+        if links := sorted(name for name in folders if Path(place, name).is_symlink() and not name.startswith(".")):
+            raise DataError(f"{Path(place, links[0])}: is a link to a folder, which is not followed: move it here")
     found = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
@@ -103,8 +107,10 @@ def make_own_splits(
         DataError: no image is labeled, or see :func:`alpl.data.annotation_checks.make_splits`.
     """
     if not labeled or not classes:
+        faults = [problem for row in sorted(train.image_faults) for problem in train.image_faults[row]]
+        why = f" ({faults[0]})" if faults else ""
         raise DataError(
-            f"{name}: {len(train.names)} images, and none has annotations: label a few, of each class, first"
+            f"{name}: {len(train.names)} images, and none has annotations: label a few, of each class, first{why}"
         )
     taken: set[int] = set()
     if test is None:

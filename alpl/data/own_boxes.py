@@ -109,11 +109,11 @@ class OwnCOCO(AbstractOwnBoxes):
         if empty:
             say(f"{self.name}: {empty} images are listed without annotations: {self.empty} (data.source.empty)")
         labeled = [row for row in listed if row in with_boxes or self.empty == "labeled"]
-        known = {os.path.normpath(path) for path in train.paths}
+        test = read_split(*self.test, "test", "as_written", outside=self.outside)[0] if self.test else None
+        known = {os.path.normpath(path) for path in (*train.paths, *(test.paths if test else ()))}
         for path in images_below(self.train[1]):
             if os.path.normpath(path) not in known:
                 train.add_image(path.relative_to(self.train[1]).as_posix(), path, self.train[0], None)
-        test = read_split(*self.test, "test", "as_written", outside=self.outside)[0] if self.test else None
         return train, labeled, test, classes
 
 
@@ -155,7 +155,11 @@ class OwnVOC(AbstractOwnBoxes):
 
     def _read(self) -> tuple[Annotations, list[int], Annotations | None, Sequence[str]]:
         train = Annotations("train", SHIFTS["as_written"], self.outside)
-        files = {path.relative_to(self.images).with_suffix("").as_posix(): path for path in images_below(self.images)}
+        files: dict[str, Path] = {}
+        for path in images_below(self.images):
+            other = files.setdefault(path.relative_to(self.images).with_suffix("").as_posix(), path)
+            if other != path:
+                raise DataError(f"{path}: an image must differ from others by more than its ending, there is {other}")
         if not self.annotations.is_dir():
             raise DataError(f"{self.annotations}: there is no such folder")
         written = {

@@ -67,7 +67,8 @@ class YOLOLayout:
 
     def labels_of(self, image: Path) -> Path:
         """Give the file of an image's boxes: ``labels`` in place of the last ``images`` of its path."""
-        before, middle, after = str(image.with_suffix(".txt")).rpartition(f"{os.sep}images{os.sep}")
+        path = os.path.abspath(image.with_suffix(".txt"))  # a relative one may begin with images  # noqa: PTH100
+        before, middle, after = path.rpartition(f"{os.sep}images{os.sep}")
         return Path(f"{before}{os.sep}labels{os.sep}{after}" if middle else after)
 
     def add(self, image: Path, split: Annotations) -> bool:

@@ -120,7 +120,8 @@ class _Desk:
         self.classes = frozenset(tasks.classes)
         past = [answer for index, answer in earlier.items() if index not in self.by_index]
         self.past = {answer.index: answer for answer in past}
-        self.past_by_name = {answer.name: answer for answer in past}
+        self.past_by_name = {Path(answer.name).stem: answer for answer in past}  # as some formats have it alone
+        self.past_by_name |= {answer.name: answer for answer in past}
 
     def answer(self, reply: Reply) -> Answer | None:
         """Give the answer; None where an earlier cycle has it already.
@@ -134,12 +135,14 @@ class _Desk:
             raise ValueError(f"the task is of another run ({reply.run}), not of this one ({self.tasks.run})")
         task, past = self._task(reply), self._past(reply)
         if task is None and past is not None:
-            if not _alike(past.items, reply.items):
+            if reply.is_read and not _alike(past.items, reply.items):
                 raise ValueError(f"image {past.name!r} was answered otherwise in an earlier cycle, and trained on")
             return None
         if task is None:
             which = repr(reply.name) if reply.index is None else str(reply.index)
             raise ValueError(f"there is no image {which} among the {len(self.tasks.tasks)} that are asked about")
+        if reply.seconds is not None and not 0 <= reply.seconds < math.inf:  # False for NaN, too
+            raise ValueError(f"seconds must be finite and at least 0, got {reply.seconds}")
         items = tuple(self._checked(item, task) for item in reply.items)
         if self.tasks.kind == "classes" and len(items) != 1:
             raise ValueError(f"an image must have one class, got {[item.label for item in items]}")
@@ -190,10 +193,15 @@ def _says(answer: Answer) -> tuple[int, tuple[Item, ...]]:
 
 def _alike(past: Sequence[Item], now: Sequence[Item]) -> bool:
     """Whether answers are the same but for what clipping has moved."""
+    past, now = (sorted(items, key=_place) for items in (past, now))  # tools have orders of their own
     pairs = list(zip(past, now, strict=False))
     edges = [(a, b) for one, other in pairs for a, b in zip(one.box or (), other.box or (), strict=False)]
     labels = [item.label for item in past] == [item.label for item in now]
     return labels and all(abs(a - b) <= SLACK for a, b in edges)
+
+
+def _place(item: Item) -> tuple[str, tuple[float, ...]]:
+    return item.label, tuple(round(edge) for edge in item.box or ())
 
 
 def _seconds(value: Any) -> float | None:

@@ -134,6 +134,7 @@ class Reply:
         annotator: who answered; empty where the file does not say.
         seconds: that it took, where the file says so.
         fault: why this is no answer; empty where it is one.
+        is_read: whether ``items`` were read; of an image that is not asked about some formats cannot.
     """
 
     place: str
@@ -144,6 +145,7 @@ class Reply:
     annotator: str = ""
     seconds: float | None = None
     fault: str = ""
+    is_read: bool = True
 
 
 def corners_of(values: Sequence[Any]) -> Corners:

@@ -17,6 +17,7 @@ from alpl.exchange.tasks import Item, Reply, Task, Tasks
 from alpl.machine.files import reading, write_text
 
 FOLDER = "yolo"
+_NAMES = ("classes.txt", "obj.names")  # of LabelImg, Label Studio and darknet, in their own order
 _NO_LABELS = ("classes.txt", "notes.txt", "train.txt", "val.txt", "test.txt", "tasks.txt")
 
 
@@ -38,7 +39,9 @@ def write(tasks: Tasks, folder: Path, answers: Mapping[int, Answer]) -> None:
 
 
 def read(path: Path, tasks: Tasks) -> list[Reply]:
-    """Read one file, or all below a folder; classes as its ``data.yaml`` names them, else as they were asked for.
+    """Read one file, or all below a folder.
+
+    Classes are as its ``data.yaml`` names them, else its ``classes.txt`` or ``obj.names``, else as they were asked for.
 
     Raises:
         DataError: the folder holds none, or its ``data.yaml`` is broken.
@@ -73,6 +76,10 @@ def _names(folder: Path, classes: tuple[str, ...]) -> tuple[str, ...]:
     for place in (folder, folder.parent):
         if (place / "data.yaml").is_file():
             return names_in(place / "data.yaml")
+        for file in (place / name for name in _NAMES):
+            if file.is_file():
+                with reading(file, "a class a line"):
+                    return tuple(filter(None, map(str.strip, file.read_text(encoding="utf-8-sig").splitlines())))
     return classes
 
 
@@ -86,8 +93,8 @@ def _line(item: Item, task: Task, classes: tuple[str, ...]) -> str:
 
 
 def _reply(file: Path, names: tuple[str, ...], task: Task | None) -> Reply | None:
-    if task is None:  # without its size nothing can be said; whoever checks names it as unknown
-        return Reply(str(file), file.stem, None, None, ())
+    if task is None:  # without its size nothing can be said: of an earlier cycle, or unknown, as whoever checks tells
+        return Reply(str(file), file.stem, None, None, (), is_read=False)
     try:
         lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
         said = [words for words in lines if len(words) != 6]

@@ -44,7 +44,8 @@ function drag(x1, y1, x2, y2) {
 (async () => {
   new Function(script)();
   await until("image 1 of 4");
-  press("Enter"); // as the model says
+  press("Enter"); // as the model says;
+  press("Enter"); // a second time before the answer is kept: of no image
   await until("image 2 of 4, 1 answered");
   drag(100, 100, 200, 150); // a new box of the first class,
   press("2"); // then of the second one

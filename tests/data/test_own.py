@@ -1,6 +1,7 @@
 """Own images in each layout: who has annotations is labeled, all others are the pool, some labeled ones the test."""
 
 import csv
+import json
 from pathlib import Path
 
 import own_data
@@ -144,6 +145,41 @@ def test_what_is_not_there_or_wrong_is_named(tmp_path: Path) -> None:
         OwnTable(str(root), "gone.csv", size=8).load()
     with pytest.raises(DataError, match=r"nowhere\.yaml must be a file"):
         OwnYOLO(str(root), "nowhere.yaml").load()
+
+
+def test_a_link_to_a_folder_is_named(tmp_path: Path) -> None:
+    root = own_data.make_classes(tmp_path / "here")
+    (root / "train" / "two").rename(tmp_path / "elsewhere")
+    (root / "train" / "two").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="two: is a link to a folder, which is not followed"):
+        OwnClasses(str(root)).load()
+
+
+def test_images_that_differ_by_their_ending_alone_are_named(tmp_path: Path) -> None:
+    root = own_data.make_voc(tmp_path)
+    (root / "JPEGImages" / "d001.jpg").write_bytes((root / "JPEGImages" / "d001.png").read_bytes())
+    with pytest.raises(
+        DataError, match=r"d001\.png: an image must differ from others by more than its ending, there is"
+    ):
+        OwnVOC(str(root)).load()
+
+
+def test_a_folder_by_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(own_data.make_yolo(tmp_path))
+    annotated = OwnYOLO(".").load().annotated
+    assert annotated is not None and len(annotated) == 10
+
+
+def test_test_images_beside_the_others_are_no_pool(tmp_path: Path) -> None:
+    root = own_data.make_coco(tmp_path)
+    content = json.loads((root / "annotations.json").read_text())
+    tested = {each["id"] for each in content["images"][-3:]}
+    for name, is_in in (("train.json", lambda k: k not in tested), ("test.json", lambda k: k in tested)):
+        images = [each for each in content["images"] if is_in(each["id"])]
+        boxes = [each for each in content["annotations"] if is_in(each["image_id"])]
+        (root / name).write_text(json.dumps(content | {"images": images, "annotations": boxes}))
+    splits = OwnCOCO(str(root), "train.json", test_annotations="test.json", test_images="images").load()
+    assert len(splits.test) == 3 and len(splits.train) == 33 and not {*splits.test.names} & {*splits.train.names}
 
 
 def test_the_module_knows_who_is_annotated(tmp_path: Path) -> None:

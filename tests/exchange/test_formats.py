@@ -202,6 +202,37 @@ def test_answers_of_earlier_cycles_are_passed_over_and_changed_ones_refused(tmp_
         read_back(tmp_path / "again", "csv", later, answers)
 
 
+@pytest.mark.parametrize("name", [name for name, one in FORMATS.items() if "boxes" in one.kinds])
+def test_files_with_earlier_cycles_in_any_order_are_taken(tmp_path: Path, name: str) -> None:
+    tasks = make_tasks(tmp_path / "images")
+    answers = make_answers(tasks)
+    later = replace(tasks, tasks=tasks.tasks[-1:])
+    turned = {index: replace(each, items=each.items[::-1]) for index, each in answers.items()}
+    export(tasks, tmp_path / "again", answers, (name,))
+    last = later.tasks[0].index
+    earlier = {index: each for index, each in turned.items() if index != last}
+    assert [*read_back(tmp_path / "again", name, later, earlier)] == [last] * (last in answers)
+
+
+def test_classes_in_the_order_of_a_tool(tmp_path: Path) -> None:
+    tasks = make_tasks(tmp_path / "images")
+    for file in ("classes.txt", "obj.names"):
+        folder = tmp_path / file.partition(".")[0]
+        folder.mkdir()
+        (folder / file).write_text("\ufeff" + "\n".join(reversed(CLASSES)) + "\n", encoding="utf-8")
+        (folder / f"{tasks.tasks[0].stem}.txt").write_text("0 .5 .5 .2 .2\n")
+        (found,) = check_replies(read_replies(folder, tasks), tasks, {}).values()
+        assert [item.label for item in found.items] == [CLASSES[-1]]
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-5"])
+def test_seconds_are_numbers_of_seconds(tmp_path: Path, seconds: str) -> None:
+    tasks = make_tasks(tmp_path / "images", "classes")
+    (tmp_path / "a.csv").write_text(f"index,label,seconds\n100,car,{seconds}\n")
+    with pytest.raises(DataError, match="seconds must be finite and at least 0, got"):
+        check_replies(read_replies(tmp_path / "a.csv", tasks), tasks, {})
+
+
 def test_two_files_that_differ_about_an_image(tmp_path: Path) -> None:
     tasks = make_tasks(tmp_path / "images", "classes")
     for name, label in (("a.csv", "car"), ("b.csv", "'quoted")):
