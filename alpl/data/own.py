@@ -41,7 +41,8 @@ def images_below(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder of images")
     for place, folders, _ in os.walk(folder):
-        if links := sorted(name for name in folders if Path(place, name).is_symlink() and not name.startswith(".")):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if links := sorted(name for name in folders if Path(place, name).is_symlink()):
             raise DataError(f"{Path(place, links[0])}: is a link to a folder, which is not followed: move it here")
     found = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))

@@ -39,7 +39,7 @@ def read(path: Path, tasks: Tasks) -> list[Reply]:
     Raises:
         DataError: it is none.
     """
-    grouped: dict[tuple[str, str], list[tuple[int, dict[str, str]]]] = {}
+    found: list[tuple[int, dict[str, str]]] = []
     what = "a CSV file with the columns label, and index or image"
     with reading(path, what), path.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream, strict=True)
@@ -49,8 +49,12 @@ def read(path: Path, tasks: Tasks) -> list[Reply]:
         for line in reader:
             texts = {name: (value or "").strip() for name, value in line.items() if isinstance(name, str)}
             if texts["label"]:
-                key = texts.get("index", ""), texts.get("image", "")
-                grouped.setdefault(key, []).append((reader.line_num, texts))
+                found.append((reader.line_num, texts))
+    indices = {texts["image"]: texts["index"] for _, texts in found if texts.get("index") and texts.get("image")}
+    grouped: dict[str, list[tuple[int, dict[str, str]]]] = {}
+    for number, texts in found:  # further lines of an image may have its index or its name alone
+        image = texts.get("image", "")
+        grouped.setdefault(texts.get("index") or indices.get(image, f"{image}\0"), []).append((number, texts))
     return [_reply(path, lines, tasks) for lines in grouped.values()]
 
 
@@ -78,11 +82,14 @@ def _lines(tasks: Tasks, task: Task, answer: Answer | None) -> Iterator[dict[str
 def _reply(path: Path, lines: list[tuple[int, dict[str, str]]], tasks: Tasks) -> Reply:
     number, first = lines[0]
     place = f"{path}, line {number}"
-    name, index = first.get("image", ""), first.get("index", "")
+    names, indices = ({line[name] for _, line in lines if line.get(name)} for name in ("image", "index"))
+    name, index = next(iter(names), ""), next(iter(indices), "")
     about = {"name": name_of(name) if name else None, "run": first.get("run") or None}
     annotator = name_of(first.get("annotator", ""))
     try:
-        position = int(index) if index else None
+        if len(names) > 1:
+            raise ValueError(f"the lines of an image must have one name, got {', '.join(map(repr, sorted(names)))}")
+        position = _whole(index) if index else None
         seconds = float(first["seconds"]) if first.get("seconds") else None
         items = tuple(item for line in lines for item in _items(line[1], tasks))
         if not items and len(lines) > 1:
@@ -90,6 +97,14 @@ def _reply(path: Path, lines: list[tuple[int, dict[str, str]]], tasks: Tasks) ->
     except ValueError as error:
         return Reply(place, about["name"], None, about["run"], (), fault=str(error))
     return Reply(place, about["name"], position, about["run"], items, annotator, seconds)
+
+
+def _whole(text: str) -> int:
+    """Read an index; tables with empty cells are often written with 25.0 for 25."""
+    try:
+        return int(text.removesuffix(".0"))
+    except ValueError:
+        raise ValueError(f"index must be a whole number, got {text!r}") from None
 
 
 def _items(line: Mapping[str, str], tasks: Tasks) -> list[Item]:

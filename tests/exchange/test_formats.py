@@ -233,6 +233,20 @@ def test_seconds_are_numbers_of_seconds(tmp_path: Path, seconds: str) -> None:
         check_replies(read_replies(tmp_path / "a.csv", tasks), tasks, {})
 
 
+def test_lines_of_an_image_by_its_index_or_name(tmp_path: Path) -> None:
+    tasks = make_tasks(tmp_path / "images")
+    box = "car,1,2,3,4"
+    lines = ["index,image,label,x1,y1,x2,y2", f"100.0,pic 0&.png,{box}", f"100.0,,{box}", f",pic 0&.png,{box}"]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    assert len(check_replies(read_replies(tmp_path / "a.csv", tasks), tasks, {})[100].items) == 3
+    (tmp_path / "a.csv").write_text("\n".join([*lines[:2], f"100.0,pic 1&.png,{box}"]))
+    with pytest.raises(DataError, match=r"the lines of an image must have one name, got 'pic 0&\.png', 'pic 1&\.png'"):
+        check_replies(read_replies(tmp_path / "a.csv", tasks), tasks, {})
+    (tmp_path / "a.csv").write_text("\n".join([lines[0], f"x,,{box}"]))
+    with pytest.raises(DataError, match="index must be a whole number, got 'x'"):
+        check_replies(read_replies(tmp_path / "a.csv", tasks), tasks, {})
+
+
 def test_two_files_that_differ_about_an_image(tmp_path: Path) -> None:
     tasks = make_tasks(tmp_path / "images", "classes")
     for name, label in (("a.csv", "car"), ("b.csv", "'quoted")):
