@@ -41,7 +41,7 @@ Start = Callable[..., "Forked | subprocess.Popen[str]"]
 def started(runs: Path, *overrides: str, start: Start = Forked, **environment: str) -> "Forked | subprocess.Popen[str]":
     """A run in a process of its own, in its first fit."""
     process = start("-m", "alpl", *overrides, f"paths.runs={runs}", env={**os.environ, **environment})
-    for _ in range(1200):
+    for _ in range(3600):
         if list(runs.rglob("cycle_00/epochs.csv")):
             return process
         time.sleep(0.05)
