@@ -182,7 +182,7 @@ def test_the_terminal_says_the_same_in_short() -> None:
 def test_the_command_writes_and_checks_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.md"
     cli(["thesis/table2_2", "--write", str(page)])
-    assert capsys.readouterr().out.startswith("thesis/table2_2   0 of  9 rows  no experiment yet\n")
+    assert capsys.readouterr().out.startswith("thesis/table2_2   8 of  9 rows  alpl +experiment=thesis/table2_2\n")
     cli(["thesis/table2_2", "--check", str(page)])
     page.write_text(page.read_text() + "more\n")
     with pytest.raises(SystemExit, match="1"):

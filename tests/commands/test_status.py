@@ -103,7 +103,7 @@ def test_an_experiment_by_its_name_has_the_folders_that_its_command_makes(tmp_pa
     runs = tmp_path / "runs"
     code, out, _ = alpl_status(runs, "thesis/table3_1", *tiny, "--json")
     jobs = json.loads(out)
-    states = ("done", "running", "failed", "broken", "unfinished")
+    states = ("done", "running", "failed", "broken", "waiting", "unfinished")
     assert code == 1 and jobs["counts"] == dict.fromkeys(states, 0) | {"missing": 2}
     alpl(runs, "+experiment=thesis/table3_1", *tiny)
     made = {str(path) for path in alpl(runs, "+experiment=thesis/table3_1", *tiny).run_folders()}
